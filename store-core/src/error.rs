@@ -1,0 +1,216 @@
+//! The one error type of every store and driver.
+//!
+//! Separate so that no other file decides how an error looks or what may be retried.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+
+/// The result of every fallible operation of a store.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, in which operation, on which key.
+///
+/// One pointer wide. Match on [`kind`](Error::kind); the text is for people and may change.
+/// Keys and channels appear as the caller gave them, without prefix or scope. A password never
+/// appears, neither in `Display` nor in `Debug`.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    operation: Option<&'static str>,
+    key: Option<String>,
+    message: Cow<'static, str>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The kinds of [`Error`].
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// An argument is outside what the contract allows: an empty or too long key, a ttl of zero,
+    /// an unknown URL. Nothing was sent.
+    InvalidInput,
+    /// The value is larger than the driver accepts. The old value is still there.
+    TooLarge,
+    /// The value cannot be represented by the codec. Nothing was sent.
+    Encode,
+    /// The stored bytes are not a value of the requested type. They are still there.
+    Decode,
+    /// The key holds something else than the operation needs, such as text under `increment`.
+    /// Nothing was changed.
+    WrongType,
+    /// A counter would leave the range of `i64`. Nothing was changed.
+    Overflow,
+    /// The driver does not have this operation, or the feature that brings it is not enabled.
+    Unsupported,
+    /// The backend could not be reached or refused for now. The operation was not applied.
+    Unavailable,
+    /// The operation was sent and no answer came. It may or may not have been applied.
+    Indeterminate,
+    /// The backend refused the credentials, or does not allow them this operation, key or channel.
+    PermissionDenied,
+    /// The store was closed.
+    Closed,
+    /// The backend answered with an error that fits no other kind.
+    Backend,
+}
+
+impl Error {
+    /// Makes an error of `kind`. Drivers call this; the handle adds operation and key.
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            operation: None,
+            key: None,
+            message: message.into(),
+            source: None,
+        }))
+    }
+
+    /// Makes the [`ErrorKind::Unsupported`] error of a driver that lacks `ability`.
+    #[must_use]
+    pub fn unsupported(driver: &str, ability: &str) -> Self {
+        Self::new(
+            ErrorKind::Unsupported,
+            format!("the {driver} driver has no {ability}"),
+        )
+    }
+
+    /// Makes the [`ErrorKind::Closed`] error.
+    #[must_use]
+    pub fn closed() -> Self {
+        Self::new(ErrorKind::Closed, "the store was closed")
+    }
+
+    /// Adds the cause. Its text must be free of secrets.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Names the operation that failed.
+    #[must_use]
+    pub fn with_operation(mut self, operation: &'static str) -> Self {
+        self.0.operation = Some(operation);
+        self
+    }
+
+    /// Names the key or channel, as the caller gave it.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<String>) -> Self {
+        self.0.key = Some(key.into());
+        self
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The operation that failed, such as `"get"`.
+    #[must_use]
+    pub fn operation(&self) -> Option<&'static str> {
+        self.0.operation
+    }
+
+    /// The key or channel, as the caller gave it, where the operation has a single one.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.0.key.as_deref()
+    }
+
+    /// Whether the same call may be repeated without the risk of a double effect, and may then
+    /// succeed.
+    ///
+    /// True for [`ErrorKind::Unavailable`] alone. After [`ErrorKind::Indeterminate`] only the
+    /// caller knows whether the operation may be applied twice.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.0.kind == ErrorKind::Unavailable
+    }
+}
+
+/// How much of a key an error text shows, in bytes.
+const KEY_SHOWN: usize = 128;
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(operation) = self.0.operation {
+            write!(f, "{operation}")?;
+            if let Some(key) = &self.0.key {
+                if key.len() <= KEY_SHOWN {
+                    write!(f, " {key:?}")?;
+                } else {
+                    write!(f, " {:?}…", &key[..key.floor_char_boundary_at(KEY_SHOWN)])?;
+                }
+            }
+            write!(f, ": ")?;
+        }
+        write!(f, "{}", self.0.message)
+    }
+}
+
+trait FloorCharBoundary {
+    fn floor_char_boundary_at(&self, index: usize) -> usize;
+}
+
+impl FloorCharBoundary for str {
+    // `str::floor_char_boundary` is newer than the minimum supported Rust version.
+    fn floor_char_boundary_at(&self, index: usize) -> usize {
+        let mut end = index.min(self.len());
+        while !self.is_char_boundary(end) {
+            end -= 1;
+        }
+        end
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("operation", &self.0.operation)
+            .field("key", &self.0.key)
+            .field("message", &self.0.message)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_pointer_wide() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn the_text_names_operation_key_and_reason() {
+        let error = Error::new(ErrorKind::WrongType, "not an integer")
+            .with_operation("increment")
+            .with_key("views");
+        assert_eq!(error.to_string(), "increment \"views\": not an integer");
+    }
+
+    #[test]
+    fn a_long_key_is_cut_at_a_character() {
+        let error = Error::closed()
+            .with_operation("get")
+            .with_key("é".repeat(300));
+        assert_eq!(
+            error.to_string(),
+            format!("get \"{}\"…: the store was closed", "é".repeat(64))
+        );
+    }
+}
