@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
+use bytes::Bytes;
+
 /// The result of every fallible operation of a store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -22,6 +24,7 @@ struct Inner {
     key: Option<String>,
     message: Cow<'static, str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    bytes: Option<Bytes>,
 }
 
 /// The kinds of [`Error`].
@@ -35,7 +38,7 @@ pub enum ErrorKind {
     TooLarge,
     /// The value cannot be represented by the codec. Nothing was sent.
     Encode,
-    /// The stored bytes are not a value of the requested type. They are still there.
+    /// The stored bytes are not a value of the requested type. [`Error::bytes`] has them.
     Decode,
     /// The key holds something else than the operation needs, such as text under `increment`.
     /// Nothing was changed.
@@ -65,6 +68,7 @@ impl Error {
             key: None,
             message: message.into(),
             source: None,
+            bytes: None,
         }))
     }
 
@@ -104,6 +108,13 @@ impl Error {
         self
     }
 
+    /// Adds the bytes that could not be decoded.
+    #[must_use]
+    pub fn with_bytes(mut self, bytes: Bytes) -> Self {
+        self.0.bytes = Some(bytes);
+        self
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -120,6 +131,13 @@ impl Error {
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         self.0.key.as_deref()
+    }
+
+    /// The bytes that could not be decoded, so that nothing is lost where the operation has
+    /// removed or replaced them. Not part of `Display` and `Debug`.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&Bytes> {
+        self.0.bytes.as_ref()
     }
 
     /// Whether the same call may be repeated without the risk of a double effect, and may then

@@ -1,11 +1,20 @@
-//! The typed store handle, the adapter trait that drivers implement, and the codecs.
+#![doc = include_str!("../README.md")]
 
 mod adapter;
+mod batch;
 mod capability;
+pub mod codec;
 mod error;
 mod event;
 mod health;
+mod listener;
+mod messaging;
+mod name;
+mod options;
 pub mod pattern;
+mod read_through;
+mod scan;
+mod store;
 mod subscription;
 mod time;
 
@@ -13,9 +22,15 @@ pub use adapter::{Condition, StoreAdapter};
 pub use async_trait::async_trait;
 pub use bytes::Bytes;
 pub use capability::{Patterns, Scan, ScanPage};
+#[cfg(feature = "message-pack")]
+pub use codec::MessagePack;
+pub use codec::{Codec, Json};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Gap, GapReason, Message, RawEvent, Undecodable};
 pub use health::{Health, HealthState};
+pub use listener::{Listener, ListenerCounts};
+pub use options::{IncrementOptions, ListenOptions, SetOptions};
+pub use store::Store;
 pub use subscription::{RawSubscription, Subscription};
 pub use time::{Expiry, Ttl, TtlMillis};
 

@@ -39,7 +39,7 @@ impl fmt::Debug for RawSubscription {
     }
 }
 
-type Decode<T> = Arc<dyn Fn(&[u8]) -> Result<T> + Send + Sync>;
+pub(crate) type Decode<T> = Arc<dyn Fn(&[u8]) -> Result<T> + Send + Sync>;
 type Rename = Box<dyn Fn(&str) -> Option<Arc<str>> + Send + Sync>;
 
 /// A subscription to a channel or a pattern: a stream of [`Event`]s.

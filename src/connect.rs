@@ -1,0 +1,145 @@
+//! Chooses the driver by URL.
+
+use std::env;
+use std::sync::Arc;
+
+#[cfg(feature = "json")]
+use store_core::Store;
+use store_core::{Error, ErrorKind, Result, StoreAdapter};
+
+/// The environment variable that [`from_env`](crate::from_env) reads.
+pub const STORE_URL: &str = "STORE_URL";
+
+/// The URL that stands for the variable where it is not set.
+const DEFAULT_URL: &str = "memory:";
+
+/// Connects to the store that `url` names, with values as JSON.
+///
+/// | URL | driver | feature |
+/// |---|---|---|
+/// | `memory:` | a new store in this process | `memory` |
+/// | `redis://[user:password@]host[:port][/database]` | Redis | `redis` |
+/// | `rediss://…` | Redis over TLS | `redis` |
+/// | `redis+unix:///path` | Redis over a unix socket | `redis` |
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidInput`] if the URL names no driver or is not one,
+/// [`ErrorKind::Unsupported`] if its driver is not compiled in, with the feature to enable;
+/// [`ErrorKind::Unavailable`] if the backend does not answer, [`ErrorKind::PermissionDenied`] if
+/// it refuses the credentials.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> igniter_store::Result<()> {
+/// let store = igniter_store::connect("memory:").await?;
+/// store.set("greeting", "hello").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "json")]
+pub async fn connect(url: &str) -> Result<Store> {
+    connect_adapter(url).await.map(Store::from_adapter)
+}
+
+/// Connects to the store that the environment variable `STORE_URL` names; without it, to
+/// `memory:`.
+///
+/// # Errors
+///
+/// As [`connect`].
+#[cfg(feature = "json")]
+pub async fn from_env() -> Result<Store> {
+    match env::var(STORE_URL) {
+        Ok(url) => connect(&url).await,
+        Err(env::VarError::NotPresent) => connect(DEFAULT_URL).await,
+        Err(env::VarError::NotUnicode(_)) => Err(in_connect(Error::new(
+            ErrorKind::InvalidInput,
+            "the environment variable STORE_URL is not UTF-8",
+        ))),
+    }
+}
+
+/// Connects to the backend that `url` names, as [`connect`](crate::connect) does, and answers the
+/// driver alone, for a store with another codec: `Store::from_parts(adapter, codec)`.
+///
+/// # Errors
+///
+/// As [`connect`](crate::connect).
+pub async fn connect_adapter(url: &str) -> Result<Arc<dyn StoreAdapter>> {
+    open(url).await.map_err(in_connect)
+}
+
+async fn open(url: &str) -> Result<Arc<dyn StoreAdapter>> {
+    let Some((scheme, rest)) = url.split_once(':') else {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!(
+                "{}; write for example memory: or redis://127.0.0.1:6379",
+                no_scheme(url)
+            ),
+        ));
+    };
+    match scheme {
+        "memory" => open_memory(rest),
+        "redis" | "rediss" | "redis+unix" | "unix" => open_redis(url).await,
+        other => Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!(
+                "no driver has the scheme {other:?}; there are memory:, redis://, rediss:// and \
+                 redis+unix://"
+            ),
+        )),
+    }
+}
+
+// A text without a scheme may be anything, a password too, so it is not repeated.
+fn no_scheme(url: &str) -> &'static str {
+    if url.is_empty() {
+        "the URL is empty"
+    } else {
+        "the URL has no scheme"
+    }
+}
+
+#[cfg(feature = "memory")]
+fn open_memory(rest: &str) -> Result<Arc<dyn StoreAdapter>> {
+    if !matches!(rest, "" | "//") {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "a memory: URL has nothing behind the colon; options are set with \
+             MemoryDriver::with_options",
+        ));
+    }
+    Ok(Arc::new(store_memory::MemoryDriver::new()))
+}
+
+#[cfg(not(feature = "memory"))]
+fn open_memory(_rest: &str) -> Result<Arc<dyn StoreAdapter>> {
+    Err(not_compiled_in("memory"))
+}
+
+#[cfg(feature = "redis")]
+async fn open_redis(url: &str) -> Result<Arc<dyn StoreAdapter>> {
+    Ok(Arc::new(store_redis::RedisDriver::connect(url).await?))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn open_redis(_url: &str) -> Result<Arc<dyn StoreAdapter>> {
+    Err(not_compiled_in("redis"))
+}
+
+#[cfg(not(all(feature = "memory", feature = "redis")))]
+fn not_compiled_in(feature: &str) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "the {feature} driver is not compiled in; enable the feature {feature:?} of \
+             igniter-store, as in `cargo add igniter-store --features {feature}`"
+        ),
+    )
+}
+
+fn in_connect(error: Error) -> Error {
+    error.with_operation("connect")
+}

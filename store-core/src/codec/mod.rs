@@ -1,0 +1,80 @@
+//! How a value becomes bytes and a value again.
+//!
+//! Separate from the handle so that a project can bring a codec of its own.
+
+#[cfg(feature = "message-pack")]
+mod integer;
+mod json;
+#[cfg(feature = "message-pack")]
+mod message_pack;
+#[cfg(feature = "json")]
+mod nonfinite;
+
+use std::fmt::Debug;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::json::Json;
+#[cfg(feature = "message-pack")]
+pub use self::message_pack::MessagePack;
+use crate::error::Result;
+
+/// A way to write values as bytes.
+///
+/// Every codec keeps these laws, which the conformance suite checks:
+///
+/// - A value that was encoded decodes to itself.
+/// - **A top-level integer is written as decimal ASCII**, because that is what
+///   [`increment`](crate::StoreAdapter::increment) works on. So `get::<i64>` reads a counter, and
+///   `increment` counts on from an integer that was `set`.
+/// - Decoding is total: any bytes give a value or an error, without a panic and in bounded memory.
+/// - Bytes behind the value are an error.
+/// - A float that is not finite is kept or refused, never turned into another value.
+/// - The same value gives the same bytes, as far as its own iteration order is the same. A
+///   `HashMap` has none, so values that hold one are of no use with
+///   [`compare_and_set`](crate::Store::compare_and_set).
+pub trait Codec: Clone + Debug + Send + Sync + 'static {
+    /// The codec's name for messages, such as `"JSON"`.
+    fn name(&self) -> &'static str;
+
+    /// Writes `value` as bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Encode`](crate::ErrorKind::Encode) if the format has no form for the value.
+    fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>>;
+
+    /// Reads a value from all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) if the bytes are not exactly one `T`.
+    fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T>;
+}
+
+/// Room for a typical value, so that encoding it allocates once.
+#[cfg(any(feature = "json", feature = "message-pack"))]
+const TYPICAL_LEN: usize = 128;
+
+#[cfg(any(feature = "json", feature = "message-pack"))]
+fn encode_error<T: ?Sized>(codec: &str, source: impl std::fmt::Display) -> crate::Error {
+    crate::Error::new(
+        crate::ErrorKind::Encode,
+        format!(
+            "cannot write {} as {codec}: {source}",
+            std::any::type_name::<T>()
+        ),
+    )
+}
+
+#[cfg(any(feature = "json", feature = "message-pack"))]
+fn decode_error<T>(codec: &str, source: impl std::fmt::Display) -> crate::Error {
+    crate::Error::new(
+        crate::ErrorKind::Decode,
+        format!(
+            "the stored bytes are not {codec} of {}: {source}",
+            std::any::type_name::<T>()
+        ),
+    )
+}

@@ -1,0 +1,158 @@
+//! The handler form of a subscription: a task that runs a handler for each event.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::event::Event;
+use crate::options::ListenOptions;
+use crate::subscription::Subscription;
+
+/// A handler that is running.
+///
+/// Dropping it unsubscribes, and lets handlers that have begun run to their end.
+#[derive(Debug)]
+#[must_use = "dropping a listener unsubscribes; keep it, or `detach` it"]
+pub struct Listener {
+    stop: CancellationToken,
+    stop_on_drop: bool,
+    task: Option<JoinHandle<()>>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    messages: AtomicU64,
+    panics: AtomicU64,
+    gaps: AtomicU64,
+    missed: AtomicU64,
+    undecodable: AtomicU64,
+}
+
+/// What a [`Listener`] has seen so far.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenerCounts {
+    /// Messages that were given to the handler.
+    pub messages: u64,
+    /// Runs of the handler that ended in a panic.
+    pub panics: u64,
+    /// Gaps, each of which may hide messages.
+    pub gaps: u64,
+    /// Messages that are known to be missing, as far as the gaps could count them.
+    pub missed: u64,
+    /// Messages that were not of the handler's type.
+    pub undecodable: u64,
+}
+
+impl Listener {
+    /// Stops listening and waits until the handlers that have begun are done.
+    pub async fn unsubscribe(mut self) {
+        self.stop.cancel();
+        if let Some(task) = self.task.take() {
+            // The task catches the handler's panics; a runtime that shuts down may abort it.
+            let _ = task.await;
+        }
+    }
+
+    /// Lets the handler run until the store is closed or the runtime ends.
+    pub fn detach(mut self) {
+        self.stop_on_drop = false;
+    }
+
+    /// What the listener has seen so far.
+    #[must_use]
+    pub fn counts(&self) -> ListenerCounts {
+        let counters = &self.counters;
+        ListenerCounts {
+            messages: counters.messages.load(Ordering::Relaxed),
+            panics: counters.panics.load(Ordering::Relaxed),
+            gaps: counters.gaps.load(Ordering::Relaxed),
+            missed: counters.missed.load(Ordering::Relaxed),
+            undecodable: counters.undecodable.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if self.stop_on_drop {
+            self.stop.cancel();
+        }
+    }
+}
+
+impl<T: Send + 'static> Subscription<T> {
+    /// Runs `handler` for each event, in a task of the current tokio runtime.
+    ///
+    /// Handlers begin in the order of the events, as many at a time as `options` allow. A panic in
+    /// one is caught and counted; it stops neither the other events nor other listeners. While all
+    /// are busy, events wait in the subscription, which is bounded and then has a gap.
+    ///
+    /// # Panics
+    ///
+    /// If called outside of a tokio runtime.
+    pub fn listen<F, H>(mut self, options: ListenOptions, handler: F) -> Listener
+    where
+        F: Fn(Event<T>) -> H + Send + Sync + 'static,
+        H: Future<Output = ()> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let counters = Arc::new(Counters::default());
+        let (stopped, counted) = (stop.clone(), Arc::clone(&counters));
+        let task = tokio::spawn(async move {
+            let mut running = FuturesUnordered::new();
+            loop {
+                let free = running.len() < options.concurrency.get();
+                tokio::select! {
+                    biased;
+                    () = stopped.cancelled() => break,
+                    Some(()) = running.next(), if !running.is_empty() => {}
+                    event = self.next(), if free => {
+                        let Some(event) = event else { break };
+                        counted.count(&event);
+                        // The handler is called inside, so that a panic before its future counts.
+                        let run = AssertUnwindSafe(async { handler(event).await }).catch_unwind();
+                        running.push(run.map(|outcome| {
+                            if outcome.is_err() {
+                                counted.panics.fetch_add(1, Ordering::Relaxed);
+                            }
+                        }));
+                    }
+                }
+            }
+            // Unsubscribes now; what has begun may take long.
+            drop(self);
+            while running.next().await.is_some() {}
+        });
+        Listener {
+            stop,
+            stop_on_drop: true,
+            task: Some(task),
+            counters,
+        }
+    }
+}
+
+impl Counters {
+    fn count<T>(&self, event: &Event<T>) {
+        match event {
+            Event::Message(_) => {
+                self.messages.fetch_add(1, Ordering::Relaxed);
+            }
+            Event::Gap(gap) => {
+                self.gaps.fetch_add(1, Ordering::Relaxed);
+                self.missed
+                    .fetch_add(gap.missed.unwrap_or(0), Ordering::Relaxed);
+            }
+            Event::Undecodable(_) => {
+                self.undecodable.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}

@@ -1,0 +1,523 @@
+//! The handle that users hold: validate, prefix, encode, call the driver, decode.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::adapter::{Condition, StoreAdapter};
+use crate::codec::{Codec, Json};
+use crate::error::{Error, ErrorKind, Result};
+use crate::health::Health;
+use crate::name::Namespace;
+use crate::options::{IncrementOptions, Presence, SetOptions};
+use crate::read_through::Flights;
+use crate::time::{Expiry, Ttl, TtlMillis};
+
+/// A store: typed values and messages over a driver.
+///
+/// Cheap to clone; clones share the driver. Values and messages are anything that serde can write
+/// and read; `C` is the [`Codec`] that does.
+///
+/// Names, that is keys and channels, are non-empty and at most [`MAX_NAME_LEN`] bytes with their
+/// prefix. They are compared byte for byte, and no character is special. Anything else is
+/// [`ErrorKind::InvalidInput`] before the backend is asked.
+///
+/// # Errors
+///
+/// Every operation may also answer with the kinds that come from the backend:
+/// [`ErrorKind::Unavailable`] (not applied), [`ErrorKind::Indeterminate`] (perhaps applied),
+/// [`ErrorKind::PermissionDenied`], [`ErrorKind::Closed`], [`ErrorKind::Backend`]. The methods name
+/// those that are their own.
+///
+/// # Cancellation
+///
+/// Every call may be dropped at any await. The operation has then happened wholly or not at all,
+/// or will happen; other calls are not disturbed.
+///
+/// [`MAX_NAME_LEN`]: crate::MAX_NAME_LEN
+#[derive(Clone)]
+pub struct Store<C = Json> {
+    pub(crate) adapter: Arc<dyn StoreAdapter>,
+    pub(crate) keys: Namespace,
+    pub(crate) channels: Namespace,
+    pub(crate) codec: C,
+    pub(crate) flights: Flights,
+}
+
+#[cfg(feature = "json")]
+impl Store {
+    /// Makes a store over `driver`, with values as JSON.
+    pub fn new(driver: impl StoreAdapter) -> Self {
+        Self::from_adapter(Arc::new(driver))
+    }
+
+    /// Makes a store over a driver that is shared, with values as JSON.
+    #[must_use]
+    pub fn from_adapter(adapter: Arc<dyn StoreAdapter>) -> Self {
+        Self::from_parts(adapter, Json)
+    }
+}
+
+impl<C: Codec> Store<C> {
+    /// Makes a store over a driver that is shared, with a codec.
+    #[must_use]
+    pub fn from_parts(adapter: Arc<dyn StoreAdapter>, codec: C) -> Self {
+        Self {
+            adapter,
+            keys: Namespace::keys(),
+            channels: Namespace::channels(),
+            codec,
+            flights: Flights::default(),
+        }
+    }
+
+    /// The same store with another codec.
+    #[must_use]
+    pub fn with_codec<D: Codec>(self, codec: D) -> Store<D> {
+        Store {
+            adapter: self.adapter,
+            keys: self.keys,
+            channels: self.channels,
+            codec,
+            flights: self.flights,
+        }
+    }
+
+    /// The store with `prefix` in front of its keys and channels.
+    ///
+    /// The prefix stands there as it is, behind the prefixes and scopes that the store has. It
+    /// is part of a name and not a wall: the keys of prefix `a` include those of prefix `ab`. Use
+    /// [`scope`](Self::scope) to keep tenants apart.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: &str) -> Self {
+        self.keys = self.keys.with_prefix(prefix);
+        self.channels = self.channels.with_prefix(prefix);
+        self
+    }
+
+    /// The store with `prefix` in front of its keys alone, as the `keyPrefix` of Igniter.js does.
+    #[must_use]
+    pub fn with_key_prefix(mut self, prefix: &str) -> Self {
+        self.keys = self.keys.with_prefix(prefix);
+        self
+    }
+
+    /// The store of one tenant, one workspace, one whatever `kind` says.
+    ///
+    /// Two stores of different scopes share no key and no channel, whatever characters kind, id
+    /// and names have; that includes a scope and the scopes inside of it. `scan`, `clear` and
+    /// patterns stay inside too.
+    ///
+    /// In the backend a name is `~kind:id:` and then the name. Where kind or id have a `%`, `:` or
+    /// `~`, it is written as `%25`, `%3A` or `%7E`, and a name that begins with `~` gets one more.
+    #[must_use]
+    pub fn scope(&self, kind: &str, id: &str) -> Self {
+        let mut scoped = self.clone();
+        scoped.keys = scoped.keys.with_scope(kind, id);
+        scoped.channels = scoped.channels.with_scope(kind, id);
+        scoped
+    }
+
+    /// The value of `key`, or `None` where it is absent or expired.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`] if the value is not a `T`; it stays. [`ErrorKind::WrongType`] if the
+    /// key holds something that is not a value, such as a list that another program made.
+    pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        let answer = async { self.adapter.get(&self.keys.physical(key)?).await };
+        self.decode_answer("get", key, answer.await)
+    }
+
+    /// Writes `value`, which then never expires. A deadline that the key had is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Encode`] if the codec has no form for the value; [`ErrorKind::TooLarge`] if
+    /// the driver does not take a value of this size. The old value stays.
+    #[doc(alias = "put")]
+    #[doc(alias = "insert")]
+    pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<()> {
+        let answer = async {
+            let name = self.keys.physical(key)?;
+            let bytes = self.encode(value)?;
+            self.adapter
+                .set(&name, &bytes, Expiry::Never, Condition::Always)
+                .await
+        };
+        answer.await.map(drop).during("set", key)
+    }
+
+    /// Writes `value` as `options` say, in one atomic step; answers whether it was written.
+    ///
+    /// `options` is a [`Duration`], the ttl, or [`SetOptions`]. The answer is `false` where a
+    /// condition did not hold; then neither value nor deadline have changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set), and [`ErrorKind::InvalidInput`] if the ttl is out of range.
+    #[doc(alias = "setex")]
+    #[doc(alias = "setnx")]
+    pub async fn set_with<T: Serialize + ?Sized>(
+        &self,
+        key: &str,
+        value: &T,
+        options: impl Into<SetOptions>,
+    ) -> Result<bool> {
+        let options = options.into();
+        let answer = async {
+            let name = self.keys.physical(key)?;
+            let expiry = options.expiry()?;
+            let condition = match options.presence() {
+                Presence::Any => Condition::Always,
+                Presence::Absent => Condition::IfAbsent,
+                Presence::Present => Condition::IfPresent,
+            };
+            let bytes = self.encode(value)?;
+            self.adapter.set(&name, &bytes, expiry, condition).await
+        };
+        answer.await.during("set", key)
+    }
+
+    /// Removes `key`; answers whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// Only those of every operation.
+    #[doc(alias = "del")]
+    #[doc(alias = "remove")]
+    pub async fn delete(&self, key: &str) -> Result<bool> {
+        let answer = async { self.adapter.delete(&self.keys.physical(key)?).await };
+        answer.await.during("delete", key)
+    }
+
+    /// Answers whether `key` is there.
+    ///
+    /// # Errors
+    ///
+    /// Only those of every operation.
+    #[doc(alias = "exists")]
+    #[doc(alias = "contains")]
+    pub async fn has(&self, key: &str) -> Result<bool> {
+        let answer = async { self.adapter.has(&self.keys.physical(key)?).await };
+        answer.await.during("has", key)
+    }
+
+    /// Adds one to a counter and answers the count. An absent counter starts from 0.
+    ///
+    /// A counter is read with [`get::<i64>`](Self::get), and an integer that was
+    /// [`set`](Self::set) is a counter, under every codec. The deadline of the key stays.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WrongType`] if the value is not an integer, [`ErrorKind::Overflow`] if the sum
+    /// is not an `i64`. Value and deadline stay as they were.
+    #[doc(alias = "incr")]
+    pub async fn increment(&self, key: &str) -> Result<i64> {
+        self.count("increment", key, 1, None).await
+    }
+
+    /// Adds `by`, which may be negative or zero, to a counter and answers the sum.
+    ///
+    /// # Errors
+    ///
+    /// As [`increment`](Self::increment).
+    #[doc(alias = "incrby")]
+    pub async fn increment_by(&self, key: &str, by: i64) -> Result<i64> {
+        self.count("increment", key, by, None).await
+    }
+
+    /// Counts as `options` say, for example with a ttl for a counter that this call creates.
+    ///
+    /// Creating the counter and giving it its ttl are one atomic step, so that no counter is left
+    /// without one.
+    ///
+    /// # Errors
+    ///
+    /// As [`increment`](Self::increment), and [`ErrorKind::InvalidInput`] if the ttl is out of
+    /// range.
+    pub async fn increment_with(&self, key: &str, options: IncrementOptions) -> Result<i64> {
+        let initial_ttl = options
+            .initial_ttl
+            .map(TtlMillis::new)
+            .transpose()
+            .during("increment", key)?;
+        self.count("increment", key, options.by, initial_ttl).await
+    }
+
+    /// Takes one from a counter and answers the count.
+    ///
+    /// # Errors
+    ///
+    /// As [`increment`](Self::increment).
+    #[doc(alias = "decr")]
+    pub async fn decrement(&self, key: &str) -> Result<i64> {
+        self.count("decrement", key, -1, None).await
+    }
+
+    /// Takes `by` from a counter and answers the difference.
+    ///
+    /// # Errors
+    ///
+    /// As [`increment`](Self::increment). `i64::MIN` has no negative and is always
+    /// [`ErrorKind::Overflow`].
+    #[doc(alias = "decrby")]
+    pub async fn decrement_by(&self, key: &str, by: i64) -> Result<i64> {
+        let negative = by
+            .checked_neg()
+            .ok_or_else(|| Error::new(ErrorKind::Overflow, "i64::MIN has no negative to be added"));
+        self.count("decrement", key, negative.during("decrement", key)?, None)
+            .await
+    }
+
+    /// Gives a key a new deadline, now + `ttl`; answers whether the key was there.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if the ttl is out of range.
+    #[doc(alias = "pexpire")]
+    pub async fn expire(&self, key: &str, ttl: Duration) -> Result<bool> {
+        let answer = async {
+            let name = self.keys.physical(key)?;
+            self.adapter.expire(&name, TtlMillis::new(ttl)?).await
+        };
+        answer.await.during("expire", key)
+    }
+
+    /// Removes the deadline of a key; answers whether there was one to remove.
+    ///
+    /// # Errors
+    ///
+    /// Only those of every operation.
+    pub async fn persist(&self, key: &str) -> Result<bool> {
+        let answer = async { self.adapter.persist(&self.keys.physical(key)?).await };
+        answer.await.during("persist", key)
+    }
+
+    /// What is left of the life of a key, rounded up to whole milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// Only those of every operation.
+    #[doc(alias = "pttl")]
+    pub async fn ttl(&self, key: &str) -> Result<Ttl> {
+        let answer = async { self.adapter.ttl(&self.keys.physical(key)?).await };
+        answer.await.during("ttl", key)
+    }
+
+    /// Removes `key` and answers the value that it had, in one atomic step.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`] if the value was not a `T`. It is gone from the store, and
+    /// [`Error::bytes`] has it.
+    #[doc(alias = "getdel")]
+    #[doc(alias = "pop")]
+    pub async fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        let answer = async { self.adapter.take(&self.keys.physical(key)?).await };
+        self.decode_answer("take", key, answer.await)
+    }
+
+    /// Writes `value`, which then never expires, and answers the one it replaced, in one atomic
+    /// step.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set), and [`ErrorKind::Decode`] if the old value was not a `T`. It is
+    /// replaced, and [`Error::bytes`] has it.
+    #[doc(alias = "getset")]
+    pub async fn replace<T: Serialize + DeserializeOwned>(
+        &self,
+        key: &str,
+        value: &T,
+    ) -> Result<Option<T>> {
+        self.replace_with(key, value, SetOptions::new()).await
+    }
+
+    /// Writes `value` with the ttl of `options` and answers the one it replaced, in one atomic
+    /// step.
+    ///
+    /// # Errors
+    ///
+    /// As [`replace`](Self::replace), and [`ErrorKind::InvalidInput`] if the ttl is out of range
+    /// or `options` have a condition.
+    pub async fn replace_with<T: Serialize + DeserializeOwned>(
+        &self,
+        key: &str,
+        value: &T,
+        options: impl Into<SetOptions>,
+    ) -> Result<Option<T>> {
+        let options = options.into();
+        let answer = async {
+            let name = self.keys.physical(key)?;
+            let expiry = unconditional(options)?;
+            let bytes = self.encode(value)?;
+            self.adapter.replace(&name, &bytes, expiry).await
+        };
+        self.decode_answer("replace", key, answer.await)
+    }
+
+    /// Writes `value`, which then never expires, if the key holds `expected`; answers whether it
+    /// did. One atomic step.
+    ///
+    /// The encoded bytes are compared, so both must be written by the same codec, and a type
+    /// whose order is not fixed, such as one with a `HashMap`, may not equal itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    #[doc(alias = "cas")]
+    pub async fn compare_and_set<T: Serialize + ?Sized>(
+        &self,
+        key: &str,
+        expected: &T,
+        value: &T,
+    ) -> Result<bool> {
+        self.compare_and_set_with(key, expected, value, SetOptions::new())
+            .await
+    }
+
+    /// Writes `value` with the ttl of `options` if the key holds `expected`; answers whether it
+    /// did. One atomic step.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set), and [`ErrorKind::InvalidInput`] if the ttl is out of range or
+    /// `options` have a condition of their own.
+    pub async fn compare_and_set_with<T: Serialize + ?Sized>(
+        &self,
+        key: &str,
+        expected: &T,
+        value: &T,
+        options: impl Into<SetOptions>,
+    ) -> Result<bool> {
+        let options = options.into();
+        let answer = async {
+            let name = self.keys.physical(key)?;
+            let expiry = unconditional(options)?;
+            let expected = self.encode(expected)?;
+            let bytes = self.encode(value)?;
+            let condition = Condition::IfEquals(&expected);
+            self.adapter.set(&name, &bytes, expiry, condition).await
+        };
+        answer.await.during("compare_and_set", key)
+    }
+
+    /// Removes `key` if it holds `expected`; answers whether it did. One atomic step.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Encode`] if the codec has no form for `expected`.
+    pub async fn compare_and_delete<T: Serialize + ?Sized>(
+        &self,
+        key: &str,
+        expected: &T,
+    ) -> Result<bool> {
+        let answer = async {
+            let name = self.keys.physical(key)?;
+            let expected = self.encode(expected)?;
+            self.adapter.compare_and_delete(&name, &expected).await
+        };
+        answer.await.during("compare_and_delete", key)
+    }
+
+    /// The state of the backend, in bounded time.
+    pub async fn health(&self) -> Health {
+        self.adapter.health().await
+    }
+
+    /// Closes the driver, for every clone of this store: ends all subscriptions and releases what
+    /// it holds. Later operations answer [`ErrorKind::Closed`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the driver, if the backend could not be told.
+    pub async fn close(&self) -> Result<()> {
+        self.adapter
+            .close()
+            .await
+            .map_err(|error| error.with_operation("close"))
+    }
+
+    async fn count(
+        &self,
+        operation: &'static str,
+        key: &str,
+        delta: i64,
+        initial_ttl: Option<TtlMillis>,
+    ) -> Result<i64> {
+        let answer = async {
+            let name = self.keys.physical(key)?;
+            self.adapter.increment(&name, delta, initial_ttl).await
+        };
+        answer.await.during(operation, key)
+    }
+
+    pub(crate) fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>> {
+        let bytes = self.codec.encode(value)?;
+        match self.adapter.max_value_len() {
+            Some(max) if bytes.len() > max => Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "the value has {} bytes as {}; the {} driver takes at most {max}",
+                    bytes.len(),
+                    self.codec.name(),
+                    self.adapter.name(),
+                ),
+            )),
+            _ => Ok(bytes),
+        }
+    }
+
+    pub(crate) fn decode_answer<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        key: &str,
+        answer: Result<Option<Bytes>>,
+    ) -> Result<Option<T>> {
+        let Some(bytes) = answer.during(operation, key)? else {
+            return Ok(None);
+        };
+        match self.codec.decode(&bytes) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(error.with_bytes(bytes)).during(operation, key),
+        }
+    }
+}
+
+impl<C: Codec> fmt::Debug for Store<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("driver", &self.adapter.name())
+            .field("codec", &self.codec.name())
+            .field("key_prefix", &self.keys.front())
+            .field("channel_prefix", &self.channels.front())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The expiry of options that must not have a condition.
+pub(crate) fn unconditional(options: SetOptions) -> Result<Expiry> {
+    if options.presence() != Presence::Any {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "this operation has its own condition; if_absent and if_present belong to set_with",
+        ));
+    }
+    options.expiry()
+}
+
+/// Says in an error which operation on which name it comes from.
+pub(crate) trait During<T> {
+    fn during(self, operation: &'static str, name: &str) -> Result<T>;
+}
+
+impl<T> During<T> for Result<T> {
+    fn during(self, operation: &'static str, name: &str) -> Result<T> {
+        self.map_err(|error| error.with_operation(operation).with_key(name))
+    }
+}
