@@ -1,0 +1,60 @@
+//! Choosing the driver by URL, and what is said when that fails.
+
+use igniter_store::{Error, ErrorKind, connect_adapter};
+
+async fn refusal(url: &str) -> Error {
+    match connect_adapter(url).await {
+        Ok(adapter) => panic!("{url} gave a {} driver", adapter.name()),
+        Err(error) => error,
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_scheme_is_answered_with_the_known_ones() {
+    let error = refusal("memcached://localhost").await;
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert_eq!(
+        error.to_string(),
+        "connect: no driver has the scheme \"memcached\"; there are memory:, redis://, rediss:// \
+         and redis+unix://"
+    );
+}
+
+#[tokio::test]
+async fn a_text_that_is_no_url_is_not_repeated() {
+    for url in ["", "hunter2@localhost"] {
+        let error = refusal(url).await;
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(!error.to_string().contains("hunter2"));
+        assert!(error.to_string().ends_with("write for example memory: or redis://127.0.0.1:6379"));
+    }
+}
+
+#[cfg(feature = "memory")]
+#[tokio::test]
+async fn memory_is_a_store_of_its_own_for_each_call() {
+    let first = igniter_store::connect("memory:").await.unwrap();
+    let second = igniter_store::connect("memory:").await.unwrap();
+    first.set("k", &1).await.unwrap();
+    assert!(!second.has("k").await.unwrap());
+    assert_eq!(refusal("memory:x").await.kind(), ErrorKind::InvalidInput);
+}
+
+#[cfg(not(feature = "redis"))]
+#[tokio::test]
+async fn a_driver_that_is_not_compiled_in_names_its_feature() {
+    let error = refusal("redis://127.0.0.1:6379").await;
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("`cargo add igniter-store --features redis`"));
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn a_refused_connection_names_the_server_and_hides_the_password() {
+    // Port 1 is reserved and has no listener.
+    let error = refusal("redis://user:hunter2@127.0.0.1:1").await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("127.0.0.1:1"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
