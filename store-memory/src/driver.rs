@@ -1,0 +1,284 @@
+//! The driver: checks what every operation checks, and hands over to entries and channels.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use store_core::{
+    Condition, Error, ErrorKind, Expiry, Health, Patterns, RawSubscription, Result, Scan, ScanPage,
+    StoreAdapter, Ttl, TtlMillis, async_trait,
+};
+use tokio::task::coop;
+
+use crate::channels::Channels;
+use crate::entries::Entries;
+use crate::options::MemoryOptions;
+use crate::value::Value;
+
+/// A store in the memory of this process.
+///
+/// Clones are handles to the same entries and channels; the last one that drops frees them and
+/// ends every subscription.
+///
+/// Time is tokio's clock, of the runtime that calls: with `tokio::time::pause`, `advance` expires
+/// entries. The driver never makes a paused clock jump. It may be made and used outside of a
+/// runtime, and may outlive one; but runtimes whose clocks differ should not share one driver.
+///
+/// A thread frees the memory of expired entries. It starts with the first deadline that is set, and
+/// ends soon after the last handle drops or the driver is closed.
+///
+/// No operation waits for anything. As tokio's own resources do, each of them yields to other
+/// tasks now and then, before it begins; so a call that is dropped has happened wholly or not at
+/// all, and a loop of calls starves nobody.
+///
+/// ```
+/// use store_core::{Condition, Expiry, StoreAdapter};
+/// use store_memory::MemoryDriver;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> store_core::Result<()> {
+/// let driver = MemoryDriver::new();
+/// driver.set("greeting", b"hello", Expiry::Never, Condition::Always).await?;
+/// assert_eq!(driver.get("greeting").await?.as_deref(), Some(&b"hello"[..]));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct MemoryDriver {
+    entries: Arc<Entries>,
+    channels: Arc<Channels>,
+    max_value_len: Option<usize>,
+}
+
+impl MemoryDriver {
+    /// Makes an empty store with the default options.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_options(MemoryOptions::new())
+    }
+
+    /// Makes an empty store.
+    #[must_use]
+    pub fn with_options(options: MemoryOptions) -> Self {
+        Self {
+            entries: Entries::new(options.sweep_interval),
+            channels: Channels::new(options.channel_capacity),
+            max_value_len: options.max_value_len,
+        }
+    }
+
+    /// How many entries take memory, those that have expired and were not swept yet included.
+    #[must_use]
+    pub fn live_entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// How many channels and patterns take memory: those that have a subscription.
+    #[must_use]
+    pub fn live_channels(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// How many subscriptions there are, to channels and to patterns.
+    #[must_use]
+    pub fn live_subscriptions(&self) -> usize {
+        self.channels.subscriptions()
+    }
+
+    /// Begins an operation: yields if the task has had its share, and refuses if it is too late.
+    async fn begin(&self) -> Result<()> {
+        coop::consume_budget().await;
+        if self.entries.is_closed() {
+            return Err(Error::closed());
+        }
+        Ok(())
+    }
+
+    fn check_len(&self, bytes: &[u8]) -> Result<()> {
+        match self.max_value_len {
+            Some(max) if bytes.len() > max => Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("{} bytes are more than the {max} allowed", bytes.len()),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for MemoryDriver {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryDriver")
+            .field("entries", &self.live_entries())
+            .field("channels", &self.live_channels())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl StoreAdapter for MemoryDriver {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.begin().await?;
+        Ok(self.entries.get(key))
+    }
+
+    async fn set(
+        &self,
+        key: &str,
+        value: &[u8],
+        expiry: Expiry,
+        condition: Condition<'_>,
+    ) -> Result<bool> {
+        self.begin().await?;
+        self.check_len(value)?;
+        let written = self.entries.write(key, value, expiry, condition)?;
+        Ok(written.done)
+    }
+
+    async fn delete(&self, key: &str) -> Result<bool> {
+        self.begin().await?;
+        Ok(self.entries.remove_if(key, |_| true).is_some())
+    }
+
+    async fn has(&self, key: &str) -> Result<bool> {
+        self.begin().await?;
+        Ok(self.entries.has(key))
+    }
+
+    async fn increment(
+        &self,
+        key: &str,
+        delta: i64,
+        initial_ttl: Option<TtlMillis>,
+    ) -> Result<i64> {
+        self.begin().await?;
+        self.entries.increment(key, delta, initial_ttl)
+    }
+
+    async fn expire(&self, key: &str, ttl: TtlMillis) -> Result<bool> {
+        self.begin().await?;
+        Ok(self.entries.expire(key, ttl))
+    }
+
+    async fn persist(&self, key: &str) -> Result<bool> {
+        self.begin().await?;
+        Ok(self.entries.persist(key))
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Ttl> {
+        self.begin().await?;
+        Ok(self.entries.ttl(key))
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
+        self.begin().await?;
+        Ok(keys.iter().map(|key| self.entries.get(key)).collect())
+    }
+
+    async fn set_many(&self, entries: &[(&str, &[u8])], ttl: Option<TtlMillis>) -> Result<()> {
+        self.begin().await?;
+        for (_, value) in entries {
+            self.check_len(value)?;
+        }
+        let expiry = ttl.map_or(Expiry::Never, Expiry::After);
+        for (key, value) in entries {
+            self.entries.write(key, value, expiry, Condition::Always)?;
+        }
+        Ok(())
+    }
+
+    async fn delete_many(&self, keys: &[&str]) -> Result<u64> {
+        self.begin().await?;
+        let removed = keys
+            .iter()
+            .filter(|key| self.entries.remove_if(key, |_| true).is_some());
+        Ok(removed.count() as u64)
+    }
+
+    async fn take(&self, key: &str) -> Result<Option<Bytes>> {
+        self.begin().await?;
+        let taken = self.entries.remove_if(key, |_| true);
+        Ok(taken.as_ref().map(Value::to_bytes))
+    }
+
+    async fn replace(&self, key: &str, value: &[u8], expiry: Expiry) -> Result<Option<Bytes>> {
+        self.begin().await?;
+        self.check_len(value)?;
+        let written = self.entries.write(key, value, expiry, Condition::Always)?;
+        Ok(written.previous.as_ref().map(Value::to_bytes))
+    }
+
+    async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool> {
+        self.begin().await?;
+        let removed = self.entries.remove_if(key, |value| value.equals(expected));
+        Ok(removed.is_some())
+    }
+
+    async fn publish(&self, channel: &str, message: &[u8]) -> Result<()> {
+        self.begin().await?;
+        self.check_len(message)?;
+        self.channels.publish(channel, message);
+        Ok(())
+    }
+
+    async fn subscribe(&self, channel: &str) -> Result<RawSubscription> {
+        self.begin().await?;
+        self.channels.subscribe(channel)
+    }
+
+    async fn health(&self) -> Health {
+        if self.entries.is_closed() {
+            return Health::closed();
+        }
+        Health::up(Duration::ZERO)
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.entries.close();
+        self.channels.close();
+        Ok(())
+    }
+
+    fn max_value_len(&self) -> Option<usize> {
+        self.max_value_len
+    }
+
+    fn as_scan(&self) -> Option<&dyn Scan> {
+        Some(self)
+    }
+
+    fn as_patterns(&self) -> Option<&dyn Patterns> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Scan for MemoryDriver {
+    async fn scan_page(
+        &self,
+        prefix: &str,
+        cursor: Option<&str>,
+        page_size: usize,
+    ) -> Result<ScanPage> {
+        self.begin().await?;
+        self.entries.scan_page(prefix, cursor, page_size)
+    }
+}
+
+#[async_trait]
+impl Patterns for MemoryDriver {
+    async fn subscribe_pattern(&self, pattern: &str) -> Result<RawSubscription> {
+        self.begin().await?;
+        self.channels.subscribe_pattern(pattern)
+    }
+}
