@@ -1,0 +1,255 @@
+//! What the answers mean: each function takes the one shape its command can have.
+//!
+//! Anything else is [`Refusal::Malformed`], never a value: numbers are checked and never wrap.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::Value;
+use store_core::{Error, Ttl};
+
+use crate::error;
+
+/// Why an answer is no value.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It has a shape that the command cannot have.
+    Malformed,
+    /// The server refused.
+    Error(Error),
+}
+
+type Reply<T> = Result<T, Refusal>;
+
+/// A value or its absence, as `GET` answers.
+pub(crate) fn bytes(value: Value) -> Reply<Option<Bytes>> {
+    match value {
+        Value::BulkString(bytes) => Ok(Some(bytes.into())),
+        Value::Nil => Ok(None),
+        other => Err(refusal(other)),
+    }
+}
+
+/// As many values as keys were asked for, as `MGET` answers.
+pub(crate) fn values(value: Value, count: usize) -> Reply<Vec<Option<Bytes>>> {
+    match value {
+        Value::Array(values) if values.len() == count => values.into_iter().map(bytes).collect(),
+        other => Err(refusal(other)),
+    }
+}
+
+/// Whether a `SET` wrote.
+pub(crate) fn written(value: Value) -> Reply<bool> {
+    match value {
+        Value::Okay => Ok(true),
+        Value::Nil => Ok(false),
+        other => Err(refusal(other)),
+    }
+}
+
+/// That a command was carried out, where it has no other answer.
+pub(crate) fn done(value: Value) -> Reply<()> {
+    match value {
+        Value::Okay => Ok(()),
+        other => Err(refusal(other)),
+    }
+}
+
+/// That each of `count` pipelined commands was carried out.
+pub(crate) fn all_done(value: Value, count: usize) -> Reply<()> {
+    let Value::Array(values) = value else {
+        return Err(refusal(value));
+    };
+    if values.len() != count {
+        return Err(Refusal::Malformed);
+    }
+    let mut first = None;
+    let mut written = 0;
+    for value in values {
+        match done(value) {
+            Ok(()) => written += 1,
+            Err(Refusal::Error(error)) => first = first.or(Some(error)),
+            Err(Refusal::Malformed) => return Err(Refusal::Malformed),
+        }
+    }
+    match first {
+        Some(error) => Err(Refusal::Error(error::batch(error, written, count))),
+        None => Ok(()),
+    }
+}
+
+/// Zero or one.
+pub(crate) fn flag(value: Value) -> Reply<bool> {
+    match value {
+        Value::Int(0) => Ok(false),
+        Value::Int(1) => Ok(true),
+        other => Err(refusal(other)),
+    }
+}
+
+/// A number of things.
+pub(crate) fn count(value: Value) -> Reply<u64> {
+    match value {
+        Value::Int(count) => u64::try_from(count).map_err(|_| Refusal::Malformed),
+        other => Err(refusal(other)),
+    }
+}
+
+/// A counter, as `INCRBY` answers.
+pub(crate) fn counter(value: Value) -> Reply<i64> {
+    match value {
+        Value::Int(counter) => Ok(counter),
+        other => Err(refusal(other)),
+    }
+}
+
+/// A counter as text, as scripts answer.
+pub(crate) fn counter_text(value: Value) -> Reply<i64> {
+    match value {
+        Value::BulkString(text) => std::str::from_utf8(&text)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or(Refusal::Malformed),
+        other => Err(refusal(other)),
+    }
+}
+
+/// What is left of a life, as `PTTL` answers.
+pub(crate) fn ttl(value: Value) -> Reply<Ttl> {
+    match value {
+        Value::Int(-2) => Ok(Ttl::Missing),
+        Value::Int(-1) => Ok(Ttl::Forever),
+        // The key is there, so something is left, if less than the server's clock can tell.
+        Value::Int(millis @ 0..) => Ok(Ttl::Left(Duration::from_millis(
+            millis.unsigned_abs().max(1),
+        ))),
+        other => Err(refusal(other)),
+    }
+}
+
+/// The cursor and the keys of a step of a scan, as `SCAN` answers.
+pub(crate) fn page(value: Value) -> Reply<(u64, Vec<Vec<u8>>)> {
+    let Value::Array(parts) = value else {
+        return Err(refusal(value));
+    };
+    let Ok([Value::BulkString(cursor), Value::Array(keys)]) = <[Value; 2]>::try_from(parts) else {
+        return Err(Refusal::Malformed);
+    };
+    let cursor = std::str::from_utf8(&cursor)
+        .ok()
+        .and_then(|cursor| cursor.parse().ok())
+        .ok_or(Refusal::Malformed)?;
+    let keys = keys
+        .into_iter()
+        .map(|key| match key {
+            Value::BulkString(key) => Ok(key),
+            _ => Err(Refusal::Malformed),
+        })
+        .collect::<Reply<_>>()?;
+    Ok((cursor, keys))
+}
+
+/// The answer to `PING`.
+pub(crate) fn pong(value: Value) -> Reply<()> {
+    match value {
+        Value::SimpleString(text) if text == "PONG" => Ok(()),
+        other => Err(refusal(other)),
+    }
+}
+
+fn refusal(value: Value) -> Refusal {
+    match value {
+        Value::ServerError(error) => Refusal::Error(error::server(&error)),
+        _ => Refusal::Malformed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store_core::ErrorKind;
+
+    use super::*;
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    fn parsed(wire: &str) -> Value {
+        redis::parse_redis_value(wire.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_checked_and_never_wrap() {
+        assert!(matches!(count(Value::Int(-1)), Err(Refusal::Malformed)));
+        assert!(matches!(flag(Value::Int(2)), Err(Refusal::Malformed)));
+        assert!(matches!(ttl(Value::Int(-3)), Err(Refusal::Malformed)));
+        assert!(matches!(
+            counter_text(bulk("9223372036854775808")),
+            Err(Refusal::Malformed)
+        ));
+        assert_eq!(
+            counter_text(bulk("-9223372036854775808")).unwrap(),
+            i64::MIN
+        );
+    }
+
+    #[test]
+    fn a_key_in_its_last_millisecond_has_one_left() {
+        assert_eq!(ttl(Value::Int(-2)).unwrap(), Ttl::Missing);
+        assert_eq!(ttl(Value::Int(-1)).unwrap(), Ttl::Forever);
+        let left = |millis| Ttl::Left(Duration::from_millis(millis));
+        assert_eq!(ttl(Value::Int(0)).unwrap(), left(1));
+        assert_eq!(ttl(Value::Int(7)).unwrap(), left(7));
+    }
+
+    #[test]
+    fn an_answer_of_another_shape_is_no_value() {
+        assert!(matches!(bytes(Value::Int(1)), Err(Refusal::Malformed)));
+        assert!(matches!(bytes(Value::Okay), Err(Refusal::Malformed)));
+        assert!(matches!(written(bulk("OK")), Err(Refusal::Malformed)));
+        let one = Value::Array(vec![bulk("a")]);
+        assert!(matches!(values(one, 2), Err(Refusal::Malformed)));
+        assert!(matches!(
+            page(parsed("*1\r\n:1\r\n")),
+            Err(Refusal::Malformed)
+        ));
+        assert!(matches!(
+            page(parsed("*2\r\n$1\r\nx\r\n*0\r\n")),
+            Err(Refusal::Malformed)
+        ));
+    }
+
+    #[test]
+    fn an_error_reply_is_an_error_everywhere() {
+        let wrong_type = || parsed("-WRONGTYPE no\r\n");
+        let kind = |refusal| match refusal {
+            Refusal::Error(error) => error.kind(),
+            Refusal::Malformed => panic!("an error reply is not malformed"),
+        };
+        for refused in [
+            bytes(wrong_type()).map(drop).unwrap_err(),
+            values(wrong_type(), 1).map(drop).unwrap_err(),
+            written(wrong_type()).map(drop).unwrap_err(),
+            all_done(wrong_type(), 1).unwrap_err(),
+            flag(wrong_type()).map(drop).unwrap_err(),
+            count(wrong_type()).map(drop).unwrap_err(),
+            counter(wrong_type()).map(drop).unwrap_err(),
+            counter_text(wrong_type()).map(drop).unwrap_err(),
+            ttl(wrong_type()).map(drop).unwrap_err(),
+            page(wrong_type()).map(drop).unwrap_err(),
+            pong(wrong_type()).unwrap_err(),
+        ] {
+            assert_eq!(kind(refused), ErrorKind::WrongType);
+        }
+    }
+
+    #[test]
+    fn a_failed_entry_of_a_batch_is_an_error() {
+        let refused = all_done(parsed("*2\r\n+OK\r\n-OOM full\r\n"), 2).unwrap_err();
+        let Refusal::Error(error) = refused else {
+            panic!("an error");
+        };
+        assert_eq!(error.kind(), ErrorKind::Indeterminate);
+        assert!(all_done(parsed("*2\r\n+OK\r\n+OK\r\n"), 2).is_ok());
+    }
+}

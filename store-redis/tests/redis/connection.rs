@@ -1,0 +1,336 @@
+//! Connecting, losing the connection, and closing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::{Answer, FakeServer, Server, soon};
+use futures_util::{FutureExt, StreamExt};
+use store_core::{Condition, ErrorKind, Expiry, HealthState, StoreAdapter};
+use store_redis::{Protocol, RedisDriver, RedisOptions};
+use tokio::task::JoinSet;
+
+#[tokio::test]
+async fn a_refused_connection_is_unavailable_and_says_what_to_do() {
+    let port = crate::support::free_port();
+    let url = format!("redis://127.0.0.1:{port}");
+    let error = RedisDriver::connect(&url).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let text = error.to_string();
+    assert!(text.contains(&format!("127.0.0.1:{port}")), "{text}");
+    assert!(
+        text.contains(&format!("redis-server --port {port}")),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn wrong_or_missing_credentials_are_denied_and_never_shown() {
+    let server = Server::start(&["--requirepass", "right"]);
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let plain = server.options().with_protocol(protocol);
+        let wrong = plain.clone().with_password("hunter2");
+        let other = wrong.clone().with_username("hunter3");
+        for options in [plain.clone(), wrong, other] {
+            let error = RedisDriver::connect_with(options).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+            assert!(
+                !format!("{error} {error:?}").contains("hunter"),
+                "{error:?}"
+            );
+        }
+        let right = plain.with_password("right");
+        let driver = RedisDriver::connect_with(right).await.unwrap();
+        assert!(driver.health().await.is_up());
+        assert!(!format!("{driver:?}").contains("right\""));
+    }
+}
+
+#[tokio::test]
+async fn a_user_with_few_rights_connects_and_is_told_what_it_may_not_do() {
+    let server = Server::start(&[]);
+    let mut admin = server.admin();
+    admin.run(&[
+        "ACL", "SETUSER", "few", "on", ">pw", "~app:*", "+get", "+set",
+    ]);
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let options = server.options().with_protocol(protocol);
+        let options = options.with_username("few").with_password("pw");
+        let driver = RedisDriver::connect_with(options).await.unwrap();
+        let always = Condition::Always;
+        assert!(
+            driver
+                .set("app:k", b"v", Expiry::Never, always)
+                .await
+                .unwrap()
+        );
+        for error in [
+            driver.delete("app:k").await.unwrap_err(),
+            driver.get("secret-key").await.unwrap_err(),
+            driver.publish("secret-key", b"").await.unwrap_err(),
+            driver.subscribe("secret-key").await.map(drop).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+            assert!(
+                !format!("{error} {error:?}").contains("secret-key"),
+                "{error:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_server_is_unavailable() {
+    let server = Server::start(&["--maxclients", "1"]);
+    let _admin = server.admin();
+    let error = RedisDriver::connect_with(server.options())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("maxclients"), "{error}");
+}
+
+#[tokio::test]
+async fn a_killed_connection_is_replaced() {
+    let server = Server::start(&[]);
+    let mut admin = server.admin();
+    let driver = server.connect().await;
+    driver
+        .set("k", b"v", Expiry::Never, Condition::Always)
+        .await
+        .unwrap();
+    for _ in 0..20 {
+        admin.run(&["CLIENT", "KILL", "TYPE", "normal"]);
+        assert_eq!(driver.get("k").await.unwrap().as_deref(), Some(&b"v"[..]));
+    }
+    let health = driver.health().await;
+    assert_eq!((health.generation, health.reconnects), (21, 20));
+    assert_eq!(admin.driver_connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn increments_across_kills_are_applied_once_or_reported() {
+    let server = Server::start(&[]);
+    let mut admin = server.admin();
+    let driver = Arc::new(server.connect().await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tasks = JoinSet::new();
+    for _ in 0..64 {
+        let (driver, stop) = (Arc::clone(&driver), Arc::clone(&stop));
+        tasks.spawn(async move {
+            let (mut acknowledged, mut indeterminate) = (0, 0);
+            while !stop.load(Ordering::Relaxed) {
+                match driver.increment("n", 1, None).await {
+                    Ok(_) => acknowledged += 1,
+                    Err(error) if error.kind() == ErrorKind::Indeterminate => indeterminate += 1,
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+                }
+            }
+            (acknowledged, indeterminate)
+        });
+    }
+    for killed in 1..=20 {
+        admin.run(&["CLIENT", "KILL", "TYPE", "normal"]);
+        while driver.health().await.generation <= killed {}
+        let before = driver.increment("n", 0, None).await.unwrap();
+        // Calls get through again before the next kill.
+        while driver.increment("n", 0, None).await.unwrap() == before {}
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (mut acknowledged, mut indeterminate) = (0, 0);
+    while let Some(counts) = tasks.join_next().await {
+        let counts = counts.unwrap();
+        acknowledged += counts.0;
+        indeterminate += counts.1;
+    }
+    let sum = driver.increment("n", 0, None).await.unwrap();
+    assert!(
+        acknowledged <= sum && sum <= acknowledged + indeterminate,
+        "{acknowledged} <= {sum} <= {acknowledged} + {indeterminate}"
+    );
+    assert_eq!(admin.driver_connections(), 1);
+}
+
+#[tokio::test]
+async fn a_write_cut_before_its_answer_is_indeterminate_and_sent_once() {
+    let mut server = FakeServer::start(vec![Answer::Cut]).await;
+    let driver = RedisDriver::connect_with(server.options.clone())
+        .await
+        .unwrap();
+    let error = driver.increment("n", 1, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
+    assert_eq!(server.seen(), ["INCRBY"]);
+}
+
+#[tokio::test]
+async fn a_read_cut_before_its_answer_is_sent_once_more() {
+    let answers = vec![
+        Answer::Cut,
+        Answer::Send("$1\r\nv\r\n"),
+        Answer::Cut,
+        Answer::Cut,
+    ];
+    let mut server = FakeServer::start(answers).await;
+    let driver = RedisDriver::connect_with(server.options.clone())
+        .await
+        .unwrap();
+    assert_eq!(driver.get("k").await.unwrap().as_deref(), Some(&b"v"[..]));
+    assert_eq!(server.seen(), ["GET", "GET"]);
+    let error = driver.get("k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert_eq!(server.seen(), ["GET", "GET"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_fit_is_an_error_and_a_new_connection() {
+    for garbage in [":5\r\n", "+OK\r\n", "*0\r\n", "hello\r\n", "$1\r\nab\r\n"] {
+        let answers = vec![Answer::Send(garbage), Answer::Send("$1\r\nv\r\n")];
+        let server = FakeServer::start(answers).await;
+        let driver = RedisDriver::connect_with(server.options.clone())
+            .await
+            .unwrap();
+        match driver.get("k").await {
+            // Not the protocol at all: the connection is lost, and the read is sent once more.
+            Ok(value) => assert_eq!(value.as_deref(), Some(&b"v"[..]), "{garbage:?}"),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{garbage:?}: {error}");
+                let next = driver.get("k").await;
+                assert_eq!(next.unwrap().as_deref(), Some(&b"v"[..]), "{garbage:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stalled_server_ends_each_call_at_its_deadline() {
+    let server = Server::start(&[]);
+    let timeout = Duration::from_millis(200);
+    let options = server.options().with_call_timeout(timeout);
+    let driver = RedisDriver::connect_with(options).await.unwrap();
+    driver
+        .set("k", b"v", Expiry::Never, Condition::Always)
+        .await
+        .unwrap();
+    server.signal("-STOP");
+    let start = Instant::now();
+    let write = driver.increment("n", 1, None).await.unwrap_err();
+    assert!(start.elapsed() >= timeout);
+    assert_eq!(write.kind(), ErrorKind::Indeterminate, "{write}");
+    let read = driver.get("k").await.unwrap_err();
+    assert_eq!(read.kind(), ErrorKind::Unavailable, "{read}");
+    // Nobody answers, so the connection is given up; from then on nothing is sent.
+    let given_up = async {
+        loop {
+            let health = driver.health().await;
+            if health
+                .cause
+                .as_ref()
+                .is_some_and(|cause| !cause.contains("within"))
+            {
+                return health;
+            }
+        }
+    };
+    let health = soon("the connection is given up", given_up).await;
+    assert_eq!(health.state, HealthState::Down);
+    let error = driver.increment("n", 1, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    server.signal("-CONT");
+    let answered = async {
+        loop {
+            if let Ok(value) = driver.get("k").await {
+                return value;
+            }
+        }
+    };
+    let back = soon("a new connection", answered).await;
+    assert_eq!(back.as_deref(), Some(&b"v"[..]));
+    assert_eq!(
+        driver.increment("n", 0, None).await.unwrap(),
+        1,
+        "the second was not sent"
+    );
+    assert!(driver.health().await.generation > 1);
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_is_unavailable_and_named() {
+    let server = Server::start(&[]);
+    let port = server.port;
+    let driver = server.connect().await;
+    drop(server);
+    let mut error = driver.increment("n", 1, None).await.unwrap_err();
+    // The first call may have been sent into the dying connection.
+    if error.kind() == ErrorKind::Indeterminate {
+        error = driver.increment("n", 1, None).await.unwrap_err();
+    }
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(
+        error.to_string().contains(&format!("127.0.0.1:{port}")),
+        "{error}"
+    );
+    assert_eq!(driver.health().await.state, HealthState::Down);
+}
+
+#[tokio::test]
+async fn closing_leaves_no_connection_and_refuses_what_comes() {
+    let server = Server::start(&[]);
+    let mut admin = server.admin();
+    let driver = server.connect().await;
+    let mut subscription = driver.subscribe("c").await.unwrap();
+    assert_eq!(admin.driver_connections(), 2);
+    driver.close().await.unwrap();
+    driver.close().await.unwrap();
+    admin.until("no connection", |admin| admin.driver_connections() == 0);
+    assert!(subscription.next().await.is_none());
+    for error in [
+        driver.get("k").await.unwrap_err(),
+        driver.publish("c", b"").await.unwrap_err(),
+        driver.subscribe("c").await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    }
+    assert_eq!(driver.health().await.state, HealthState::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_leaves_no_connection() {
+    let server = Server::start(&[]);
+    let mut admin = server.admin();
+    let driver = server.connect().await;
+    let mut subscription = driver.subscribe("c").await.unwrap();
+    drop(driver);
+    assert!(subscription.next().await.is_none());
+    admin.until("no connection", |admin| admin.driver_connections() == 0);
+}
+
+#[tokio::test]
+async fn a_dropped_call_does_not_shift_the_answers_of_others() {
+    let server = Server::start(&[]);
+    let driver = server.connect().await;
+    for n in 0..100_u32 {
+        let text = n.to_string();
+        driver
+            .set(&text, text.as_bytes(), Expiry::Never, Condition::Always)
+            .await
+            .unwrap();
+    }
+    for n in 0..1_000_u32 {
+        let dropped = (n % 100).to_string();
+        let kept = ((n + 1) % 100).to_string();
+        {
+            let mut call = driver.get(&dropped);
+            assert!((&mut call).now_or_never().is_none());
+        }
+        let read = driver.get(&kept).await.unwrap();
+        assert_eq!(read.as_deref(), Some(kept.as_bytes()));
+    }
+}
+
+#[test]
+fn options_and_driver_are_debug_send_and_sync() {
+    fn check<T: std::fmt::Debug + Send + Sync>() {}
+    check::<RedisDriver>();
+    check::<RedisOptions>();
+    check::<Protocol>();
+}

@@ -1,0 +1,204 @@
+//! Servers to test against: a real one of the test's own, and one that misbehaves as told.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use redis::{Connection, Value};
+use store_redis::{RedisDriver, RedisOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+/// A `redis-server` on a free port, which is killed when this is dropped.
+pub(crate) struct Server {
+    process: Child,
+    pub(crate) port: u16,
+}
+
+impl Server {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let port = free_port();
+        let mut process = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("redis-server starts; it must be on the PATH");
+        let output = process.stdout.take().expect("the output is piped");
+        let mut lines = BufReader::new(output).lines();
+        let ready = lines.any(|line| line.is_ok_and(|line| line.contains("Ready to accept")));
+        assert!(ready, "redis-server ended before it was ready");
+        // Somebody must read on, or the server blocks once the pipe is full.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, port }
+    }
+
+    pub(crate) fn options(&self) -> RedisOptions {
+        RedisOptions::default().with_address("127.0.0.1", self.port)
+    }
+
+    pub(crate) async fn connect(&self) -> RedisDriver {
+        RedisDriver::connect_with(self.options())
+            .await
+            .expect("the driver connects")
+    }
+
+    /// A connection to look into the server with.
+    pub(crate) fn admin(&self) -> Admin {
+        let client = redis::Client::open(("127.0.0.1", self.port)).expect("a client");
+        Admin(client.get_connection().expect("the server accepts"))
+    }
+
+    /// Stops the process, as a hanging machine would, or lets it run on.
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill")
+            .args([signal, &self.process.id().to_string()])
+            .status();
+        assert!(status.expect("kill runs").success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+pub(crate) struct Admin(Connection);
+
+impl Admin {
+    pub(crate) fn run(&mut self, command: &[&str]) -> Value {
+        self.try_run(command)
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    pub(crate) fn try_run(&mut self, command: &[&str]) -> redis::RedisResult<Value> {
+        let mut request = redis::cmd(command[0]);
+        request.arg(&command[1..]);
+        request.query(&mut self.0)
+    }
+
+    pub(crate) fn text(&mut self, command: &[&str]) -> String {
+        redis::from_redis_value(self.run(command)).expect("text")
+    }
+
+    /// The commands that ran since `CONFIG RESETSTAT` and how often, those of the administration
+    /// and of connections left out.
+    pub(crate) fn command_counts(&mut self) -> BTreeMap<String, u64> {
+        let info = self.text(&["INFO", "commandstats"]);
+        let counts = info.lines().filter_map(|line| {
+            let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            let calls = rest.split(',').next()?.parse().ok()?;
+            let of_others = ["info", "config", "hello", "client", "ping"]
+                .iter()
+                .any(|other| name.starts_with(other));
+            (!of_others).then(|| (name.to_owned(), calls))
+        });
+        counts.collect()
+    }
+
+    /// How many subscribers the server counts on `channel`.
+    pub(crate) fn subscribers(&mut self, channel: &str) -> u64 {
+        let Value::Array(answer) = self.run(&["PUBSUB", "NUMSUB", channel]) else {
+            panic!("an array");
+        };
+        redis::from_redis_value(answer[1].clone()).expect("a number")
+    }
+
+    pub(crate) fn patterns(&mut self) -> u64 {
+        redis::from_redis_value(self.run(&["PUBSUB", "NUMPAT"])).expect("a number")
+    }
+
+    /// How many connections a driver has with the server.
+    pub(crate) fn driver_connections(&mut self) -> usize {
+        self.text(&["CLIENT", "LIST"])
+            .matches("name=igniter-store")
+            .count()
+    }
+
+    /// Asks again and again until `condition` holds.
+    pub(crate) fn until(&mut self, what: &str, mut condition: impl FnMut(&mut Self) -> bool) {
+        let start = Instant::now();
+        while !condition(self) {
+            assert!(start.elapsed() < Duration::from_secs(10), "never: {what}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Awaits what must come soon, so that a test fails instead of waiting for ever.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(10), future).await {
+        Ok(value) => value,
+        Err(_elapsed) => panic!("never: {what}"),
+    }
+}
+
+/// What a [`FakeServer`] does when a command comes.
+pub(crate) enum Answer {
+    Send(&'static str),
+    Nothing,
+    Cut,
+}
+
+/// A server that shakes hands as Redis does and then answers as told.
+pub(crate) struct FakeServer {
+    pub(crate) options: RedisOptions,
+    /// The name of each command that came after a handshake.
+    pub(crate) commands: mpsc::UnboundedReceiver<String>,
+}
+
+impl FakeServer {
+    /// Answers the n-th command, of all connections together, by the n-th answer.
+    pub(crate) async fn start(answers: Vec<Answer>) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let (sender, commands) = mpsc::unbounded_channel();
+        let answers = Arc::new(Mutex::new(answers.into_iter()));
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let (answers, sender) = (Arc::clone(&answers), sender.clone());
+                tokio::spawn(async move {
+                    let mut buffer = [0; 4096];
+                    // The handshake comes in one piece: a command, and `PING`.
+                    let _ = socket.read(&mut buffer).await;
+                    let _ = socket.write_all(b"%0\r\n+PONG\r\n").await;
+                    while let Ok(length @ 1..) = socket.read(&mut buffer).await {
+                        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                        let name = text.split("\r\n").nth(2).unwrap_or_default();
+                        let _ = sender.send(name.to_owned());
+                        let answer = answers.lock().expect("no test panicked").next();
+                        match answer {
+                            Some(Answer::Send(answer)) => {
+                                let _ = socket.write_all(answer.as_bytes()).await;
+                            }
+                            Some(Answer::Nothing) => {}
+                            Some(Answer::Cut) | None => break,
+                        }
+                    }
+                });
+            }
+        });
+        Self {
+            options: RedisOptions::default().with_address("127.0.0.1", port),
+            commands,
+        }
+    }
+
+    /// The commands that came up to now.
+    pub(crate) fn seen(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.commands.try_recv().ok()).collect()
+    }
+}
