@@ -11,8 +11,8 @@ pub use store_core::MessagePack;
 pub use store_core::{
     Bytes, Codec, Condition, Error, ErrorKind, Event, Expiry, Gap, GapReason, Health, HealthState,
     IncrementOptions, Json, ListenOptions, Listener, ListenerCounts, MAX_NAME_LEN, Message,
-    Patterns, RawEvent, RawSubscription, Result, Scan, ScanPage, SetOptions, Store, StoreAdapter,
-    Subscription, Ttl, TtlMillis, Undecodable, async_trait, codec, pattern,
+    Outcome, Patterns, RawEvent, RawSubscription, Result, Scan, ScanPage, SetOptions, Store,
+    StoreAdapter, Subscription, Ttl, TtlMillis, Undecodable, async_trait, codec, counter, pattern,
 };
 #[cfg(feature = "memory")]
 pub use store_memory::{MemoryDriver, MemoryOptions};

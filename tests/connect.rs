@@ -26,7 +26,11 @@ async fn a_text_that_is_no_url_is_not_repeated() {
         let error = refusal(url).await;
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(!error.to_string().contains("hunter2"));
-        assert!(error.to_string().ends_with("write for example memory: or redis://127.0.0.1:6379"));
+        assert!(
+            error
+                .to_string()
+                .ends_with("write for example memory: or redis://127.0.0.1:6379")
+        );
     }
 }
 
@@ -45,7 +49,11 @@ async fn memory_is_a_store_of_its_own_for_each_call() {
 async fn a_driver_that_is_not_compiled_in_names_its_feature() {
     let error = refusal("redis://127.0.0.1:6379").await;
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.to_string().contains("`cargo add igniter-store --features redis`"));
+    assert!(
+        error
+            .to_string()
+            .contains("`cargo add igniter-store --features redis`")
+    );
 }
 
 #[cfg(feature = "redis")]

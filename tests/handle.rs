@@ -69,7 +69,10 @@ async fn an_invalid_name_is_refused_by_every_operation_and_named() {
             assert_eq!(error.key(), Some(name), "call {index}");
         }
     }
-    assert!(!store.has("fine").await.unwrap(), "half a batch was written");
+    assert!(
+        !store.has("fine").await.unwrap(),
+        "half a batch was written"
+    );
 }
 
 #[tokio::test]
@@ -112,7 +115,11 @@ async fn conditions_are_answered_and_options_that_clash_are_refused() -> Result<
     assert_eq!(store.replace("k", &4).await?, Some(3));
     assert!(!store.compare_and_delete("k", &3).await?);
     assert_eq!(store.take("k").await?, Some(4));
-    assert!(!store.set_with("k", &5, SetOptions::new().if_present()).await?);
+    assert!(
+        !store
+            .set_with("k", &5, SetOptions::new().if_present())
+            .await?
+    );
     let clash = store.replace_with("k", &1, if_absent).await.unwrap_err();
     assert_eq!(clash.kind(), ErrorKind::InvalidInput);
     Ok(())
@@ -140,13 +147,18 @@ async fn one_bad_value_in_a_batch_hides_no_other() -> Result<()> {
     let store = store();
     store.set_many(&[("a", 1), ("c", 3)]).await?;
     store.set("b", "two").await?;
-    let answers = store.get_many::<i32>(&["c", "b", "missing", "a", "c"]).await?;
+    let answers = store
+        .get_many::<i32>(&["c", "b", "missing", "a", "c"])
+        .await?;
     let kinds: Vec<_> = answers
         .into_iter()
         .map(|answer| answer.map_err(|error| (error.kind(), error.key().map(str::to_owned))))
         .collect();
     let bad = (ErrorKind::Decode, Some("b".to_owned()));
-    assert_eq!(kinds, [Ok(Some(3)), Err(bad), Ok(None), Ok(Some(1)), Ok(Some(3))]);
+    assert_eq!(
+        kinds,
+        [Ok(Some(3)), Err(bad), Ok(None), Ok(Some(1)), Ok(Some(3))]
+    );
     Ok(())
 }
 
@@ -260,7 +272,10 @@ async fn a_handler_goes_on_after_a_panic_and_counts_it() -> Result<()> {
     done.notified().await;
     assert_eq!(*seen.lock().unwrap(), [0, 3, 4]);
     let counts = listener.counts();
-    assert_eq!((counts.messages, counts.panics, counts.undecodable), (5, 2, 1));
+    assert_eq!(
+        (counts.messages, counts.panics, counts.undecodable),
+        (5, 2, 1)
+    );
     listener.unsubscribe().await;
     Ok(())
 }
@@ -368,7 +383,10 @@ async fn a_closed_store_says_so_and_ends_its_subscriptions() -> Result<()> {
     let mut events = store.subscribe::<i32>("c").await?;
     store.close().await?;
     assert!(events.next().await.is_none());
-    assert_eq!(store.get::<i32>("k").await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(
+        store.get::<i32>("k").await.unwrap_err().kind(),
+        ErrorKind::Closed
+    );
     assert!(!store.health().await.is_up());
     assert!(events.messages().next().await.is_none());
     Ok(())

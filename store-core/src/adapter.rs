@@ -123,7 +123,9 @@ pub trait StoreAdapter: Debug + Send + Sync + 'static {
     /// The state of the backend, in bounded time, without an error of its own.
     async fn health(&self) -> Health;
 
-    /// Ends every subscription and releases what the driver holds. Closing twice is fine.
+    /// Ends the subscriptions of this driver and releases what it holds. Closing twice is fine.
+    ///
+    /// Other drivers on the same backend, in this process or another, are not disturbed.
     async fn close(&self) -> Result<()>;
 
     /// The longest value and message, in bytes, that the driver accepts, where it has a limit.
@@ -155,4 +157,17 @@ pub enum Condition<'a> {
     IfPresent,
     /// Only where the value is this, byte for byte.
     IfEquals(&'a [u8]),
+}
+
+impl Condition<'_> {
+    /// Answers whether the condition holds for a live value, or for none.
+    #[must_use]
+    pub fn holds(&self, current: Option<&[u8]>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::IfAbsent => current.is_none(),
+            Self::IfPresent => current.is_some(),
+            Self::IfEquals(expected) => current == Some(*expected),
+        }
+    }
 }

@@ -28,6 +28,7 @@ pub struct Listener {
 #[derive(Debug, Default)]
 struct Counters {
     messages: AtomicU64,
+    failures: AtomicU64,
     panics: AtomicU64,
     gaps: AtomicU64,
     missed: AtomicU64,
@@ -38,8 +39,10 @@ struct Counters {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListenerCounts {
-    /// Messages that were given to the handler.
+    /// Messages that the handler is done with, however that ended.
     pub messages: u64,
+    /// Runs of the handler that answered an error.
+    pub failures: u64,
     /// Runs of the handler that ended in a panic.
     pub panics: u64,
     /// Gaps, each of which may hide messages.
@@ -71,6 +74,7 @@ impl Listener {
         let counters = &self.counters;
         ListenerCounts {
             messages: counters.messages.load(Ordering::Relaxed),
+            failures: counters.failures.load(Ordering::Relaxed),
             panics: counters.panics.load(Ordering::Relaxed),
             gaps: counters.gaps.load(Ordering::Relaxed),
             missed: counters.missed.load(Ordering::Relaxed),
@@ -88,7 +92,8 @@ impl Drop for Listener {
 }
 
 impl<T: Send + 'static> Subscription<T> {
-    /// Runs `handler` for each event, in a task of the current tokio runtime.
+    /// Runs `handler` for each event, in a task of the current tokio runtime. It answers nothing or
+    /// a `Result<(), _>`.
     ///
     /// Handlers begin in the order of the events, as many at a time as `options` allow. A panic in
     /// one is caught and counted; it stops neither the other events nor other listeners. While all
@@ -100,7 +105,7 @@ impl<T: Send + 'static> Subscription<T> {
     pub fn listen<F, H>(mut self, options: ListenOptions, handler: F) -> Listener
     where
         F: Fn(Event<T>) -> H + Send + Sync + 'static,
-        H: Future<Output = ()> + Send + 'static,
+        H: Future<Output: Outcome> + Send + 'static,
     {
         let stop = CancellationToken::new();
         let counters = Arc::new(Counters::default());
@@ -115,14 +120,7 @@ impl<T: Send + 'static> Subscription<T> {
                     Some(()) = running.next(), if !running.is_empty() => {}
                     event = self.next(), if free => {
                         let Some(event) = event else { break };
-                        counted.count(&event);
-                        // The handler is called inside, so that a panic before its future counts.
-                        let run = AssertUnwindSafe(async { handler(event).await }).catch_unwind();
-                        running.push(run.map(|outcome| {
-                            if outcome.is_err() {
-                                counted.panics.fetch_add(1, Ordering::Relaxed);
-                            }
-                        }));
+                        running.push(run(&handler, event, &counted));
                     }
                 }
             }
@@ -139,20 +137,70 @@ impl<T: Send + 'static> Subscription<T> {
     }
 }
 
+async fn run<T, F, H>(handler: &F, event: Event<T>, counters: &Counters)
+where
+    F: Fn(Event<T>) -> H,
+    H: Future<Output: Outcome>,
+{
+    let is_message = matches!(event, Event::Message(_));
+    counters.count_loss(&event);
+    // The handler is called inside, so that a panic before its future is caught too.
+    let outcome = AssertUnwindSafe(async { handler(event).await })
+        .catch_unwind()
+        .await;
+    match outcome {
+        Ok(outcome) if outcome.is_failure() => add_one(&counters.failures),
+        Ok(_) => {}
+        Err(_panic) => add_one(&counters.panics),
+    }
+    if is_message {
+        add_one(&counters.messages);
+    }
+}
+
+/// What a handler may answer: nothing, or a result whose error is counted in
+/// [`ListenerCounts::failures`].
+///
+/// The listener goes on after an error, and knows nothing better to do with it than to count it: a
+/// handler that wants more sees to it itself.
+pub trait Outcome: Send + 'static {
+    /// Whether the handler failed.
+    fn is_failure(&self) -> bool;
+}
+
+impl Outcome for () {
+    fn is_failure(&self) -> bool {
+        false
+    }
+}
+
+impl<E: Send + 'static> Outcome for Result<(), E> {
+    fn is_failure(&self) -> bool {
+        self.is_err()
+    }
+}
+
+// Lets `on` pass over events that its handler does not take.
+impl<O: Outcome> Outcome for Option<O> {
+    fn is_failure(&self) -> bool {
+        self.as_ref().is_some_and(O::is_failure)
+    }
+}
+
+fn add_one(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
 impl Counters {
-    fn count<T>(&self, event: &Event<T>) {
+    fn count_loss<T>(&self, event: &Event<T>) {
         match event {
-            Event::Message(_) => {
-                self.messages.fetch_add(1, Ordering::Relaxed);
-            }
+            Event::Message(_) => {}
             Event::Gap(gap) => {
-                self.gaps.fetch_add(1, Ordering::Relaxed);
+                add_one(&self.gaps);
                 self.missed
                     .fetch_add(gap.missed.unwrap_or(0), Ordering::Relaxed);
             }
-            Event::Undecodable(_) => {
-                self.undecodable.fetch_add(1, Ordering::Relaxed);
-            }
+            Event::Undecodable(_) => add_one(&self.undecodable),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::listener::Listener;
+use crate::listener::{Listener, Outcome};
 use crate::options::ListenOptions;
 use crate::pattern;
 use crate::store::{During, Store};
@@ -88,8 +88,8 @@ impl<C: Codec> Store<C> {
 
     /// Runs `handler` for each message on `channel`, one after the other, in order.
     ///
-    /// The handler runs in a task of the current tokio runtime. A panic in it is caught and
-    /// counted, and the next message is handled. It sees messages alone: for gaps use
+    /// The handler answers nothing or a `Result<(), _>`. It runs in a task of the current tokio
+    /// runtime. An error or a panic is counted, and the next message is handled. It sees messages alone: for gaps use
     /// [`Subscription::listen`], whose handler is given every event. What it did not see is counted
     /// in [`Listener::counts`].
     ///
@@ -104,7 +104,7 @@ impl<C: Codec> Store<C> {
     where
         T: DeserializeOwned + Send + 'static,
         F: Fn(T) -> H + Send + Sync + 'static,
-        H: Future<Output = ()> + Send + 'static,
+        H: Future<Output: Outcome> + Send + 'static,
     {
         let subscription = self.subscribe(channel).await?;
         Ok(subscription.listen(ListenOptions::new(), move |event| {
@@ -113,8 +113,9 @@ impl<C: Codec> Store<C> {
                 Event::Gap(_) | Event::Undecodable(_) => None,
             };
             async {
-                if let Some(handled) = handled {
-                    handled.await;
+                match handled {
+                    Some(handled) => Some(handled.await),
+                    None => None,
                 }
             }
         }))

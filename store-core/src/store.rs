@@ -425,6 +425,12 @@ impl<C: Codec> Store<C> {
         answer.await.during("compare_and_delete", key)
     }
 
+    /// The name of the driver, such as `"memory"`.
+    #[must_use]
+    pub fn driver_name(&self) -> &'static str {
+        self.adapter.name()
+    }
+
     /// The state of the backend, in bounded time.
     pub async fn health(&self) -> Health {
         self.adapter.health().await

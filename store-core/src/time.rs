@@ -70,6 +70,18 @@ pub enum Expiry {
     Keep,
 }
 
+impl Expiry {
+    /// The deadline after a write: `current` is that of the live key, if it has one, and `after`
+    /// makes the deadline that is a ttl from now.
+    pub fn deadline<D>(self, current: Option<D>, after: impl FnOnce(TtlMillis) -> D) -> Option<D> {
+        match self {
+            Self::Never => None,
+            Self::After(ttl) => Some(after(ttl)),
+            Self::Keep => current,
+        }
+    }
+}
+
 /// What is left of the life of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ttl {
@@ -82,6 +94,16 @@ pub enum Ttl {
 }
 
 impl Ttl {
+    /// What a driver answers for a key that has `left` to live: rounded up to whole milliseconds,
+    /// and [`Ttl::Missing`] where nothing is left.
+    #[must_use]
+    pub fn rounded_up(left: Duration) -> Self {
+        if left.is_zero() {
+            return Self::Missing;
+        }
+        TtlMillis::new(left).map_or(Self::Left(left), |left| Self::Left(left.as_duration()))
+    }
+
     /// What is left until the deadline, where there is one.
     #[must_use]
     pub fn left(self) -> Option<Duration> {
