@@ -1,5 +1,6 @@
 //! Chooses the driver by URL.
 
+#[cfg(feature = "json")]
 use std::env;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use store_core::{Error, ErrorKind, Result, StoreAdapter};
 pub const STORE_URL: &str = "STORE_URL";
 
 /// The URL that stands for the variable where it is not set.
+#[cfg(feature = "json")]
 const DEFAULT_URL: &str = "memory:";
 
 /// Connects to the store that `url` names, with values as JSON.

@@ -1,6 +1,5 @@
 //! What the handle does itself, the same for every driver; on memory, with the clock paused.
-
-#![cfg(feature = "memory")]
+#![cfg(all(feature = "memory", feature = "json"))]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,6 +3,13 @@
 //! `ci/interop.d/peer.mjs` calls the real packages as these tests ask, so that all that is
 //! expected stands here.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test stops at the first failure"
+)]
+
 #[path = "interop/types.rs"]
 mod types;
 
@@ -147,9 +154,13 @@ impl Pair {
     }
 }
 
+async fn event<T: DeserializeOwned + 'static>(events: &mut Subscription<T>) -> Event<T> {
+    let event = tokio::time::timeout(PATIENCE, events.next()).await;
+    event.expect("no event came").expect("the stream ended")
+}
+
 async fn message<T: DeserializeOwned + 'static>(events: &mut Subscription<T>) -> T {
-    let event = tokio::time::timeout(PATIENCE, events.next());
-    let Some(Event::Message(message)) = event.await.expect("no event came") else {
+    let Event::Message(message) = event(events).await else {
         panic!("the event is not a message");
     };
     message.value
@@ -315,7 +326,7 @@ async fn what_is_no_json_is_an_error_here_and_harms_nothing_else() {
     let mut events = store.subscribe::<Value>(&channel).await.unwrap();
     igniter.call("adapter.publish", json!([channel]));
     igniter.call("adapter.publish", json!([channel, "next"]));
-    assert!(matches!(events.next().await, Some(Event::Undecodable(_))));
+    assert!(matches!(event(&mut events).await, Event::Undecodable(_)));
     assert_eq!(message(&mut events).await, "next");
     pair.end().await;
 }

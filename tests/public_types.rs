@@ -39,6 +39,7 @@ fn the_adapter_trait_is_object_safe() {
 }
 
 /// The futures of a store can be spawned, whatever they work on.
+#[cfg(feature = "json")]
 #[test]
 fn the_futures_of_a_store_are_send() {
     fn is_send<T: Send>(_: &T) {}
