@@ -21,7 +21,7 @@ const DEFAULT_URL: &str = "memory:";
 /// |---|---|---|
 /// | `memory:` | a new store in this process | `memory` |
 /// | `redis://[user:password@]host[:port][/database]` | Redis | `redis` |
-/// | `rediss://…` | Redis over TLS | `redis` |
+/// | `rediss://…` | Redis over TLS | `redis-tls` |
 /// | `redis+unix:///path` | Redis over a unix socket | `redis` |
 ///
 /// # Errors

@@ -16,5 +16,7 @@ pub use store_core::{
 };
 #[cfg(feature = "memory")]
 pub use store_memory::{MemoryDriver, MemoryOptions};
+#[cfg(feature = "redis-tls")]
+pub use store_redis::TlsOptions;
 #[cfg(feature = "redis")]
-pub use store_redis::{RedisDriver, RedisOptions};
+pub use store_redis::{Credentials, Protocol, RedisDriver, RedisOptions};

@@ -30,7 +30,9 @@ fn every_public_type_is_debug_send_and_sync() {
     #[cfg(feature = "memory")]
     is_good_citizen::<(MemoryDriver, MemoryOptions)>();
     #[cfg(feature = "redis")]
-    is_good_citizen::<(RedisDriver, RedisOptions)>();
+    is_good_citizen::<(RedisDriver, RedisOptions, Credentials, Protocol)>();
+    #[cfg(feature = "redis-tls")]
+    is_good_citizen::<TlsOptions>();
 }
 
 #[test]

@@ -3,11 +3,16 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use crate::error::Failure;
+
 /// The bound of the first wait.
 const FIRST: Duration = Duration::from_millis(10);
 /// The bound that no wait exceeds: also the longest that a client may notice late that its server
-/// is back.
+/// is back, which is why it is no longer. An attempt costs a server that is down nothing.
 const LONGEST: Duration = Duration::from_secs(1);
+/// The shortest wait after a refusal: nothing is to be gained by asking sooner for what a person has
+/// to change, such as a password, and it does cost the server something. The longest is twice that.
+const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 
 /// Exponential backoff with full jitter, so that many clients do not come back at once.
 #[derive(Debug)]
@@ -24,15 +29,30 @@ impl Backoff {
     pub(crate) fn next_wait(&mut self) -> Duration {
         let bound = self.bound;
         self.bound = (bound * 2).min(LONGEST);
-        // A fresh `RandomState` is seeded differently each time; that is random enough for jitter.
-        let random = RandomState::new().hash_one(bound);
-        bound.mul_f64(random as f64 / u64::MAX as f64)
+        below(bound)
     }
+
+    /// The next wait after an attempt that failed with `failure`.
+    pub(crate) fn next_wait_after(&mut self, failure: &Failure) -> Duration {
+        if failure.is_refusal {
+            return AFTER_REFUSAL + below(AFTER_REFUSAL);
+        }
+        self.next_wait()
+    }
+}
+
+/// A random duration up to `bound`.
+fn below(bound: Duration) -> Duration {
+    // A fresh `RandomState` is seeded differently each time; that is random enough for jitter.
+    let random = RandomState::new().hash_one(bound);
+    bound.mul_f64(random as f64 / u64::MAX as f64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error;
+    use crate::options::RedisOptions;
 
     #[test]
     fn waits_grow_to_a_bound_and_no_further() {
@@ -43,6 +63,19 @@ mod tests {
             bound = (bound * 2).min(LONGEST);
         }
         assert_eq!(backoff.bound, LONGEST);
+    }
+
+    #[test]
+    fn who_is_refused_asks_less_than_twice_a_second() {
+        let options = RedisOptions::new();
+        let refused = error::handshake_refused(&options, "WRONGPASS", "");
+        let mut backoff = Backoff::new();
+        for _ in 0..20 {
+            let wait = backoff.next_wait_after(&refused);
+            assert!(AFTER_REFUSAL <= wait && wait <= 2 * AFTER_REFUSAL);
+        }
+        // The name may lead elsewhere soon.
+        assert!(backoff.next_wait_after(&error::replica(&options)) <= FIRST);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::hub::Hub;
 use crate::link::Link;
 use crate::options::RedisOptions;
 use crate::registry::Kind;
+use crate::transport::Transport;
 use crate::{command, reply};
 
 /// The longest value that Redis accepts in its default configuration (`proto-max-bulk-len`).
@@ -57,15 +58,14 @@ impl RedisDriver {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] if the options contradict themselves or name a database that
-    /// the server does not have, [`ErrorKind::Unavailable`] if the server cannot be reached,
+    /// [`ErrorKind::InvalidInput`] if the options contradict themselves, or name a file that cannot
+    /// be used or a database that the server does not have, [`ErrorKind::Unavailable`] if the server cannot be reached,
     /// [`ErrorKind::PermissionDenied`] if it refuses the credentials or asks for some,
     /// [`ErrorKind::Unsupported`] if it does not speak the protocol.
     pub async fn connect_with(options: RedisOptions) -> Result<Self> {
-        options.validate()?;
-        let options = Arc::new(options);
-        let link = Link::connect(Arc::clone(&options)).await?;
-        let hub = Hub::new(options);
+        let transport = Arc::new(Transport::new(options)?);
+        let link = Link::connect(Arc::clone(&transport)).await?;
+        let hub = Hub::new(transport);
         Ok(Self { link, hub })
     }
 }
@@ -77,7 +77,7 @@ impl StoreAdapter for RedisDriver {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.link.call(command::get(key), reply::bytes).await
+        self.link.call(|| command::get(key), reply::bytes).await
     }
 
     async fn set(
@@ -87,7 +87,7 @@ impl StoreAdapter for RedisDriver {
         expiry: Expiry,
         condition: Condition<'_>,
     ) -> Result<bool> {
-        let request = command::set(key, value, expiry, condition);
+        let request = || command::set(key, value, expiry, condition);
         match condition {
             Condition::IfEquals(_) => self.link.call(request, reply::flag).await,
             _ => self.link.call(request, reply::written).await,
@@ -95,11 +95,11 @@ impl StoreAdapter for RedisDriver {
     }
 
     async fn delete(&self, key: &str) -> Result<bool> {
-        self.link.call(command::delete(key), reply::flag).await
+        self.link.call(|| command::delete(key), reply::flag).await
     }
 
     async fn has(&self, key: &str) -> Result<bool> {
-        self.link.call(command::has(key), reply::flag).await
+        self.link.call(|| command::has(key), reply::flag).await
     }
 
     async fn increment(
@@ -110,26 +110,28 @@ impl StoreAdapter for RedisDriver {
     ) -> Result<i64> {
         match initial_ttl {
             None => {
-                let request = command::increment(key, delta);
+                let request = || command::increment(key, delta);
                 self.link.call(request, reply::counter).await
             }
             Some(ttl) => {
-                let request = command::increment_with_ttl(key, delta, ttl);
+                let request = || command::increment_with_ttl(key, delta, ttl);
                 self.link.call(request, reply::counter_text).await
             }
         }
     }
 
     async fn expire(&self, key: &str, ttl: TtlMillis) -> Result<bool> {
-        self.link.call(command::expire(key, ttl), reply::flag).await
+        self.link
+            .call(|| command::expire(key, ttl), reply::flag)
+            .await
     }
 
     async fn persist(&self, key: &str) -> Result<bool> {
-        self.link.call(command::persist(key), reply::flag).await
+        self.link.call(|| command::persist(key), reply::flag).await
     }
 
     async fn ttl(&self, key: &str) -> Result<Ttl> {
-        self.link.call(command::ttl(key), reply::ttl).await
+        self.link.call(|| command::ttl(key), reply::ttl).await
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
@@ -138,7 +140,7 @@ impl StoreAdapter for RedisDriver {
         }
         check_batch(keys.len())?;
         let read = |value| reply::values(value, keys.len());
-        self.link.call(command::get_many(keys), read).await
+        self.link.call(|| command::get_many(keys), read).await
     }
 
     async fn set_many(&self, entries: &[(&str, &[u8])], ttl: Option<TtlMillis>) -> Result<()> {
@@ -146,7 +148,7 @@ impl StoreAdapter for RedisDriver {
             return Ok(());
         }
         check_batch(entries.len())?;
-        let request = command::set_many(entries, ttl);
+        let request = || command::set_many(entries, ttl);
         if ttl.is_none() {
             return self.link.call(request, reply::done).await;
         }
@@ -160,26 +162,26 @@ impl StoreAdapter for RedisDriver {
         }
         check_batch(keys.len())?;
         self.link
-            .call(command::delete_many(keys), reply::count)
+            .call(|| command::delete_many(keys), reply::count)
             .await
     }
 
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
-        self.link.call(command::take(key), reply::bytes).await
+        self.link.call(|| command::take(key), reply::bytes).await
     }
 
     async fn replace(&self, key: &str, value: &[u8], expiry: Expiry) -> Result<Option<Bytes>> {
-        let request = command::replace(key, value, expiry);
+        let request = || command::replace(key, value, expiry);
         self.link.call(request, reply::bytes).await
     }
 
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool> {
-        let request = command::compare_and_delete(key, expected);
+        let request = || command::compare_and_delete(key, expected);
         self.link.call(request, reply::flag).await
     }
 
     async fn publish(&self, channel: &str, message: &[u8]) -> Result<()> {
-        let request = command::publish(channel, message);
+        let request = || command::publish(channel, message);
         self.link.call(request, reply::count).await.map(drop)
     }
 

@@ -1,14 +1,17 @@
 //! The only place where Redis's errors, and failures of connections, become a store's errors.
 
+mod connecting;
+
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
-use redis::{RedisError, ServerError};
+use redis::{RedisError, ServerError, Value};
 use store_core::{Error, ErrorKind};
 
-use crate::command::Effect;
-use crate::options::{Address, RedisOptions};
+use crate::command::{Effect, Payload};
+use crate::options::Address;
+
+pub(crate) use connecting::*;
 
 /// Why there is no connection, or why a subscription was refused.
 ///
@@ -16,6 +19,8 @@ use crate::options::{Address, RedisOptions};
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) kind: ErrorKind,
+    /// Somebody is there and says no, so that asking again soon would only be a burden.
+    pub(crate) is_refusal: bool,
     message: String,
 }
 
@@ -23,7 +28,15 @@ impl Failure {
     fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
+            is_refusal: false,
             message: message.into(),
+        }
+    }
+
+    fn refusal(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            is_refusal: true,
+            ..Self::new(kind, message)
         }
     }
 
@@ -138,6 +151,11 @@ fn general(code: &str, detail: &str) -> (ErrorKind, String) {
             "the counter would leave the range of 64-bit integers".to_owned(),
         );
     }
+    // How Redis 7 says NOPERM inside of a script.
+    if has("The user executing the script can't") {
+        let failure = reply("NOPERM", "");
+        return (failure.kind, failure.message);
+    }
     if has("invalid expire time") {
         return (
             ErrorKind::InvalidInput,
@@ -186,6 +204,53 @@ fn general(code: &str, detail: &str) -> (ErrorKind, String) {
     (
         ErrorKind::Backend,
         format!("Redis answered with an error: {code} {detail}"),
+    )
+}
+
+/// What helps against a refusal that proves that nothing was executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// The same server, a little later.
+    Wait,
+    /// Another connection, which may lead to another server: this one is no master.
+    Reconnect,
+}
+
+/// The remedy for `answer`, if it refuses all of `payload` for a reason that passes.
+pub(crate) fn remedy(answer: &Value, payload: &Payload<'_>) -> Option<Remedy> {
+    match (answer, payload) {
+        (Value::ServerError(error), _) => remedy_for(error.code()),
+        // Of a pipeline, each part must have been refused.
+        (Value::Array(answers), Payload::Many(_)) => {
+            let mut remedies = answers.iter().map(|answer| match answer {
+                Value::ServerError(error) => remedy_for(error.code()),
+                _ => None,
+            });
+            let first = remedies.next()??;
+            remedies
+                .all(|remedy| remedy == Some(first))
+                .then_some(first)
+        }
+        _ => None,
+    }
+}
+
+fn remedy_for(code: &str) -> Option<Remedy> {
+    match code {
+        "LOADING" | "BUSY" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN" => Some(Remedy::Wait),
+        "READONLY" => Some(Remedy::Reconnect),
+        _ => None,
+    }
+}
+
+/// No permit came free within the deadline. Nothing was sent.
+pub(crate) fn too_many_calls(max_in_flight: usize, timeout: Duration) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!(
+            "{max_in_flight} calls (max_in_flight) were waiting for Redis already, and none of \
+             them ended within {timeout:?}; try again"
+        ),
     )
 }
 
@@ -256,61 +321,6 @@ pub(crate) fn batch(first: Error, written: usize, total: usize) -> Error {
     )
 }
 
-/// The socket could not be opened.
-pub(crate) fn connect(options: &RedisOptions, cause: &io::Error) -> Failure {
-    let address = &options.address;
-    let advice = match (cause.kind(), address) {
-        (io::ErrorKind::ConnectionRefused, Address::Tcp { port, .. }) => {
-            format!("is the server running? `redis-server --port {port}` starts one")
-        }
-        (io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound, Address::Unix(_)) => {
-            "is the server running, with `unixsocket` set to this path?".to_owned()
-        }
-        _ => "check the address and the network".to_owned(),
-    };
-    Failure::new(
-        ErrorKind::Unavailable,
-        format!("could not connect to Redis at {address}: {cause}; {advice}"),
-    )
-}
-
-/// The server took longer than `connect_timeout` to accept and to answer.
-pub(crate) fn connect_timed_out(options: &RedisOptions) -> Failure {
-    Failure::new(
-        ErrorKind::Unavailable,
-        format!(
-            "Redis at {} did not answer within {:?} of connecting; check that it is Redis and that \
-             no firewall is between",
-            options.address, options.connect_timeout
-        ),
-    )
-}
-
-/// The server ended the connection during the handshake, or was none.
-pub(crate) fn handshake(options: &RedisOptions, cause: &str) -> Failure {
-    Failure::new(
-        ErrorKind::Unavailable,
-        format!(
-            "connected to {}, but the handshake failed: {cause}; check that it is Redis",
-            options.address
-        ),
-    )
-}
-
-/// The server refused the handshake.
-pub(crate) fn handshake_refused(options: &RedisOptions, code: &str, detail: &str) -> Failure {
-    let refused = if code == "ERR" && detail.contains("nknown command") && detail.contains("HELLO")
-    {
-        reply("NOPROTO", "")
-    } else {
-        reply(code, detail)
-    };
-    Failure::new(
-        refused.kind,
-        format!("could not use Redis at {}: {refused}", options.address),
-    )
-}
-
 /// A connection that worked was lost.
 pub(crate) fn connection_lost(cause: &str) -> Failure {
     Failure::new(
@@ -320,95 +330,4 @@ pub(crate) fn connection_lost(cause: &str) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_code_of_a_reply_decides_its_kind() {
-        for (code, detail, kind) in [
-            ("WRONGTYPE", "Operation against a key", ErrorKind::WrongType),
-            (
-                "ERR",
-                "value is not an integer or out of range",
-                ErrorKind::WrongType,
-            ),
-            (
-                "ERR",
-                "increment or decrement would overflow",
-                ErrorKind::Overflow,
-            ),
-            (
-                "ERR",
-                "invalid expire time in 'set' command",
-                ErrorKind::InvalidInput,
-            ),
-            (
-                "ERR",
-                "max number of clients reached",
-                ErrorKind::Unavailable,
-            ),
-            ("ERR", "something new", ErrorKind::Backend),
-            ("NOAUTH", "", ErrorKind::PermissionDenied),
-            ("WRONGPASS", "", ErrorKind::PermissionDenied),
-            ("NOPERM", "", ErrorKind::PermissionDenied),
-            ("OOM", "", ErrorKind::Unavailable),
-            ("BUSY", "", ErrorKind::Unavailable),
-            ("LOADING", "", ErrorKind::Unavailable),
-            ("READONLY", "", ErrorKind::Unavailable),
-            ("MASTERDOWN", "", ErrorKind::Unavailable),
-            ("CLUSTERDOWN", "", ErrorKind::Unavailable),
-            ("TRYAGAIN", "", ErrorKind::Unavailable),
-            ("NOREPLICAS", "", ErrorKind::Unavailable),
-            ("MISCONF", "", ErrorKind::Unavailable),
-            ("MOVED", "1 host:1", ErrorKind::Backend),
-        ] {
-            assert_eq!(reply(code, detail).kind, kind, "{code} {detail}");
-        }
-    }
-
-    #[test]
-    fn no_argument_of_a_command_is_repeated() {
-        let detail = "unknown command 'GETDEL', with args beginning with: 'secret-key'";
-        let failure = reply("ERR", detail);
-        assert_eq!(failure.kind, ErrorKind::Unsupported);
-        assert!(!failure.to_string().contains("secret-key"));
-        let detail = "unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `hunter2`";
-        let failure = handshake_refused(&RedisOptions::default(), "ERR", detail);
-        let text = failure.to_string();
-        assert!(
-            text.contains("protocol=resp2") && !text.contains("hunter2"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn what_was_sent_and_not_answered_is_indeterminate_unless_it_reads() {
-        let cause = RedisError::from(io::Error::from(io::ErrorKind::BrokenPipe));
-        let second = Duration::from_secs(1);
-        for (effect, kind) in [
-            (Effect::None, ErrorKind::Unavailable),
-            (Effect::Write, ErrorKind::Indeterminate),
-        ] {
-            assert_eq!(lost(effect, &cause).kind(), kind);
-            assert_eq!(timed_out(effect, second).kind(), kind);
-            assert_eq!(malformed(effect).kind(), kind);
-        }
-    }
-
-    #[test]
-    fn a_partly_written_batch_is_not_called_unavailable() {
-        let full = || reply("OOM", "").into_error();
-        assert_eq!(batch(full(), 0, 3).kind(), ErrorKind::Unavailable);
-        let partly = batch(full(), 1, 3);
-        assert_eq!(partly.kind(), ErrorKind::Indeterminate);
-        assert!(partly.to_string().contains("1 of 3"), "{partly}");
-    }
-
-    #[test]
-    fn a_refused_connection_says_where_and_what_to_do() {
-        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-        let text = connect(&RedisOptions::default(), &refused).to_string();
-        assert!(text.contains("127.0.0.1:6379"), "{text}");
-        assert!(text.contains("redis-server --port 6379"), "{text}");
-    }
-}
+mod tests;

@@ -2,8 +2,11 @@
 
 mod backoff;
 mod command;
+mod connection;
+mod credentials;
 mod driver;
 mod error;
+mod handshake;
 mod hub;
 mod link;
 mod options;
@@ -13,8 +16,15 @@ mod resp;
 mod ring;
 mod scan;
 mod scripts;
+mod session;
+mod supervisor;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 mod url;
 
+pub use credentials::Credentials;
 pub use driver::RedisDriver;
 pub use options::{Protocol, RedisOptions};
+#[cfg(feature = "tls")]
+pub use tls::TlsOptions;

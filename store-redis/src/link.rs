@@ -4,34 +4,21 @@
 //! within one deadline.
 
 use std::fmt;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
-use store_core::{Error, ErrorKind, Health, Result};
-use tokio::sync::{Notify, watch};
+use redis::Value;
+use store_core::{Error, Health, Result};
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backoff::Backoff;
-use crate::command::{self, Effect, Payload, Request};
-use crate::error::{self, Failure};
-use crate::options::RedisOptions;
+use crate::command::{Effect, Request};
+use crate::connection::{Condemned, Connection};
+use crate::error::{self, Failure, Remedy};
 use crate::reply::{self, Refusal};
-use crate::transport::{self, Purpose, Socket};
-
-/// How many requests may wait to be written; more wait in their callers, up to their deadlines.
-const WRITE_QUEUE: usize = 1024;
-
-/// The handshake is this crate's own, so nothing is left for the redis crate to send.
-static HANDSHAKE: LazyLock<RedisConnectionInfo> =
-    LazyLock::new(|| RedisConnectionInfo::default().set_skip_set_lib_name());
-
-/// Moves requests and answers between a connection and its socket, until either is gone.
-type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+use crate::supervisor::supervise;
+use crate::transport::{Purpose, Transport};
 
 /// One connection at a time, replaced for ever when it is lost.
 ///
@@ -41,13 +28,18 @@ pub(crate) struct Link {
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Shared {
-    options: Arc<RedisOptions>,
+/// What the calls and the task share.
+pub(crate) struct Shared {
+    pub(crate) transport: Arc<Transport>,
+    /// One for each call that may be in flight. A call holds it to its end, also while it waits for
+    /// a connection, so that a server that is gone holds up no more calls than one that is slow.
+    permits: Semaphore,
     state: watch::Sender<State>,
 }
 
+/// Whether there is a connection.
 #[derive(Clone)]
-enum State {
+pub(crate) enum State {
     Up(Arc<Connection>),
     /// Being replaced; `generation` is that of the last one.
     Down {
@@ -59,30 +51,21 @@ enum State {
     },
 }
 
-/// A connection, from its handshake to its loss.
-struct Connection {
-    generation: u64,
-    pipe: MultiplexedConnection,
-    /// Somebody waits for an answer in vain: see whether there is still anybody there.
-    suspected: Notify,
-    /// Answers and requests no longer belong together.
-    spoilt: AtomicBool,
-}
-
 impl Link {
     /// Connects once, and from then on keeps a connection.
     ///
     /// # Errors
     ///
     /// What kept the first attempt from succeeding.
-    pub(crate) async fn connect(options: Arc<RedisOptions>) -> Result<Self> {
-        let socket = transport::open(&options, Purpose::Commands)
-            .await
-            .map_err(Failure::into_error)?;
-        let (connection, driver) = establish(socket, 1).await.map_err(Failure::into_error)?;
+    pub(crate) async fn connect(transport: Arc<Transport>) -> Result<Self> {
+        let socket = transport.open(Purpose::Commands).await;
+        let socket = socket.map_err(Failure::into_error)?;
+        let established = Connection::establish(socket, 1).await;
+        let (connection, driver) = established.map_err(Failure::into_error)?;
         let shared = Arc::new(Shared {
-            options,
+            permits: Semaphore::new(transport.options.max_in_flight),
             state: watch::Sender::new(State::Up(Arc::clone(&connection))),
+            transport,
         });
         let task = tokio::spawn(supervise(Arc::clone(&shared), connection, driver));
         Ok(Self {
@@ -91,71 +74,120 @@ impl Link {
         })
     }
 
-    /// Sends `request` and reads the answer with `read`, within the call timeout in all.
+    /// Sends what `request` makes and reads the answer with `read`, within the call timeout in all.
     ///
-    /// What only reads is sent once more if its connection was lost; nothing else is ever sent
-    /// twice.
+    /// The request is made when it can be sent, so that calls that wait for a permit hold nothing.
+    /// It is sent again, within the same deadline, where an answer proves that nothing was executed
+    /// and the reason may pass; and once more where it only reads and its connection was lost.
+    /// Nothing else is ever sent twice: even a plain `SET` would, a second time, undo what another
+    /// client has written in between.
     ///
     /// # Errors
     ///
     /// `Unavailable` if nothing was sent or nothing can have been applied, `Indeterminate` if a
     /// write was sent and no answer came, the server's own refusals, `Closed`.
-    pub(crate) async fn call<T>(
+    pub(crate) async fn call<'a, T>(
         &self,
+        request: impl FnOnce() -> Request<'a>,
+        read: impl FnOnce(Value) -> Result<T, Refusal>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + self.shared.transport.options.call_timeout;
+        let _permit = self.permit(deadline).await?;
+        // Boxed since it is large, and the calls that still wait for a permit may be many.
+        Box::pin(self.exchange(deadline, request(), read)).await
+    }
+
+    async fn exchange<T>(
+        &self,
+        deadline: Instant,
         request: Request<'_>,
         read: impl FnOnce(Value) -> Result<T, Refusal>,
     ) -> Result<T> {
-        let call_timeout = self.shared.options.call_timeout;
-        let deadline = Instant::now() + call_timeout;
+        let options = &self.shared.transport.options;
+        let mut may_repeat = request.effect == Effect::None;
         let mut lost_generation = 0;
+        let mut backoff = Backoff::new();
         loop {
             let connection = self.connection(deadline, lost_generation).await?;
             let answer = match timeout_at(deadline, connection.send(&request.payload)).await {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(cause)) => {
-                    if request.effect == Effect::None && lost_generation == 0 {
-                        lost_generation = connection.generation;
-                        continue;
-                    }
-                    return Err(error::lost(request.effect, &cause));
+                Ok(Err(_cause)) if may_repeat => {
+                    may_repeat = false;
+                    lost_generation = connection.generation;
+                    continue;
                 }
+                Ok(Err(cause)) => return Err(error::lost(request.effect, &cause)),
                 Err(_elapsed) => {
                     connection.suspected.notify_one();
-                    return Err(error::timed_out(request.effect, call_timeout));
+                    return Err(error::timed_out(request.effect, options.call_timeout));
                 }
             };
-            return match read(answer) {
+            if connection.condemned() == Some(Condemned::Spoilt) {
                 // It may be the answer to another request.
-                _ if connection.is_spoilt() => Err(error::malformed(request.effect)),
-                Ok(value) => Ok(value),
-                Err(Refusal::Error(error)) => Err(error),
-                Err(Refusal::Malformed) => {
-                    connection.spoilt.store(true, Ordering::Release);
-                    connection.suspected.notify_one();
-                    Err(error::malformed(request.effect))
+                return Err(error::malformed(request.effect));
+            }
+            match error::remedy(&answer, &request.payload) {
+                Some(Remedy::Reconnect) if !options.allow_replica => {
+                    connection.condemn(Condemned::Demoted);
+                    lost_generation = connection.generation;
+                    continue;
                 }
-            };
+                Some(Remedy::Wait) => {
+                    let wait = backoff.next_wait();
+                    if Instant::now() + wait < deadline {
+                        sleep(wait).await;
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            return read(answer).map_err(|refusal| match refusal {
+                Refusal::Error(error) => error,
+                Refusal::Malformed => {
+                    connection.condemn(Condemned::Spoilt);
+                    error::malformed(request.effect)
+                }
+            });
         }
     }
 
-    /// The state of the connection, asked for with a `PING`.
+    /// The state of the connection, asked for with a `PING`, which needs no permit.
     pub(crate) async fn health(&self) -> Health {
-        let start = Instant::now();
-        let answer = match &*self.shared.state.borrow() {
-            State::Closed { .. } => Some(Health::closed()),
-            State::Down { cause, .. } => Some(Health::down(cause.to_string())),
-            State::Up(_) => None,
-        };
-        let health = match answer {
-            Some(health) => health,
-            None => match self.call(command::ping(), reply::pong).await {
-                Ok(()) => Health::up(start.elapsed()),
-                Err(error) if error.kind() == ErrorKind::Closed => Health::closed(),
-                Err(error) => Health::down(error.to_string()),
-            },
+        let state = self.shared.state.borrow().clone();
+        let health = match state {
+            State::Closed { .. } => Health::closed(),
+            State::Down { cause, .. } => Health::down(cause.to_string()),
+            State::Up(connection) => self.ask(&connection).await,
         };
         let generation = self.shared.generation();
         health.with_connection(generation, generation.saturating_sub(1))
+    }
+
+    async fn ask(&self, connection: &Connection) -> Health {
+        let call_timeout = self.shared.transport.options.call_timeout;
+        let start = Instant::now();
+        let answer = match timeout(call_timeout, connection.ping()).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_lost)) => {
+                return match &*self.shared.state.borrow() {
+                    State::Closed { .. } => Health::closed(),
+                    State::Down { cause, .. } => Health::down(cause.to_string()),
+                    State::Up(_) => Health::down("the connection was lost and is being replaced"),
+                };
+            }
+            Err(_elapsed) => {
+                connection.suspected.notify_one();
+                return Health::down(format!("Redis did not answer within {call_timeout:?}"));
+            }
+        };
+        match reply::pong(answer) {
+            Ok(()) => Health::up(start.elapsed()),
+            Err(Refusal::Error(error)) => Health::down(error.to_string()),
+            Err(Refusal::Malformed) => {
+                connection.condemn(Condemned::Spoilt);
+                Health::down("Redis gave an answer that does not fit the command")
+            }
+        }
     }
 
     /// Ends the connection and the task; calls under way end at once.
@@ -171,6 +203,29 @@ impl Link {
             // Its end is the end of the socket; that it was cancelled is no news.
             let _ = task.await;
         }
+    }
+
+    /// The right to have a call in flight, waited for until `deadline`.
+    async fn permit(&self, deadline: Instant) -> Result<SemaphorePermit<'_>> {
+        match self.shared.permits.try_acquire() {
+            Ok(permit) => return Ok(permit),
+            Err(TryAcquireError::Closed) => return Err(Error::closed()),
+            Err(TryAcquireError::NoPermits) => {}
+        }
+        match timeout_at(deadline, self.shared.permits.acquire()).await {
+            Ok(Err(_closed)) => return Err(Error::closed()),
+            // A permit that comes together with the deadline comes too late: where many calls end at
+            // once, the others that waited as long would all be sent, for nobody.
+            Ok(Ok(permit)) if Instant::now() < deadline => return Ok(permit),
+            Ok(Ok(_)) | Err(_) => {}
+        }
+        Err(match &*self.shared.state.borrow() {
+            State::Down { cause, .. } => self.no_connection(cause),
+            _ => {
+                let options = &self.shared.transport.options;
+                error::too_many_calls(options.max_in_flight, options.call_timeout)
+            }
+        })
     }
 
     /// A connection newer than the generation `lost`, waited for until `deadline`.
@@ -192,16 +247,19 @@ impl Link {
         if let Ok(ready) = waited.await {
             return ready;
         }
-        let cause = match &*self.shared.state.borrow() {
-            State::Down { cause, .. } => cause.clone(),
-            _ => error::connection_lost("no answer"),
-        };
-        let options = &self.shared.options;
-        Err(error::no_connection(
-            &options.address,
-            options.call_timeout,
-            &cause,
-        ))
+        Err(match &*self.shared.state.borrow() {
+            State::Down { cause, .. } => self.no_connection(cause),
+            State::Up(connection) => self.no_connection(&match connection.condemned() {
+                Some(Condemned::Demoted) => error::replica(&self.shared.transport.options),
+                _ => error::connection_lost("no answer"),
+            }),
+            State::Closed { .. } => Error::closed(),
+        })
+    }
+
+    fn no_connection(&self, cause: &Failure) -> Error {
+        let options = &self.shared.transport.options;
+        error::no_connection(&options.address, options.call_timeout, cause)
     }
 }
 
@@ -223,7 +281,7 @@ impl fmt::Debug for Link {
             State::Closed { .. } => "closed",
         };
         f.debug_struct("Link")
-            .field("options", &self.shared.options)
+            .field("options", &self.shared.transport.options)
             .field("state", &state)
             .finish_non_exhaustive()
     }
@@ -232,7 +290,9 @@ impl fmt::Debug for Link {
 /// The connection of `state` if it is newer than `lost`; `None` says to wait.
 fn usable(state: &State, lost: u64) -> Option<Result<Arc<Connection>>> {
     match state {
-        State::Up(connection) if connection.generation > lost && !connection.is_spoilt() => {
+        State::Up(connection)
+            if connection.generation > lost && connection.condemned().is_none() =>
+        {
             Some(Ok(Arc::clone(connection)))
         }
         State::Up(_) | State::Down { .. } => None,
@@ -249,7 +309,7 @@ impl Shared {
     }
 
     /// Changes the state, unless the link was closed.
-    fn enter(&self, next: State) {
+    pub(crate) fn enter(&self, next: State) {
         self.state.send_if_modified(|state| {
             let open = !matches!(state, State::Closed { .. });
             if open {
@@ -262,113 +322,6 @@ impl Shared {
     fn close(&self) {
         let generation = self.generation();
         self.enter(State::Closed { generation });
-    }
-}
-
-impl Connection {
-    fn is_spoilt(&self) -> bool {
-        self.spoilt.load(Ordering::Acquire)
-    }
-
-    /// Sends and waits for the answer, however long it takes. An error is the loss of the
-    /// connection; what the server refuses is an answer.
-    async fn send(&self, payload: &Payload<'_>) -> Result<Value, RedisError> {
-        let mut pipe = self.pipe.clone();
-        match payload {
-            Payload::One(command) => pipe.send_packed_command(command).await,
-            Payload::Many(pipeline) => pipe
-                .send_packed_commands(pipeline, 0, pipeline.len())
-                .await
-                .map(Value::Array),
-            Payload::Script(script) => {
-                let answer = pipe.send_packed_command(&script.by_hash()).await?;
-                match &answer {
-                    // It was not run, so sending it again applies it once.
-                    Value::ServerError(error)
-                        if error.kind() == Some(ServerErrorKind::NoScript) =>
-                    {
-                        pipe.send_packed_command(&script.by_code()).await
-                    }
-                    _ => Ok(answer),
-                }
-            }
-        }
-    }
-}
-
-/// Makes a connection of a socket whose handshake is done, and the future that drives it.
-async fn establish(
-    socket: Box<dyn Socket>,
-    generation: u64,
-) -> Result<(Arc<Connection>, Driver), Failure> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None)
-        .set_pipeline_buffer_size(WRITE_QUEUE);
-    let (pipe, driver) = MultiplexedConnection::new_with_config(&HANDSHAKE, socket, config)
-        .await
-        .map_err(|cause| error::connection_lost(&cause.to_string()))?;
-    let connection = Connection {
-        generation,
-        pipe,
-        suspected: Notify::new(),
-        spoilt: AtomicBool::new(false),
-    };
-    Ok((Arc::new(connection), Box::pin(driver)))
-}
-
-/// Drives one connection after the other. Dropping this future closes the socket.
-async fn supervise(shared: Arc<Shared>, mut connection: Arc<Connection>, mut driver: Driver) {
-    loop {
-        let cause = tokio::select! {
-            () = &mut driver => "it was closed by the server or by the network",
-            cause = watch(&connection, shared.options.call_timeout) => cause,
-        };
-        let generation = connection.generation;
-        shared.enter(State::Down {
-            cause: error::connection_lost(cause),
-            generation,
-        });
-        // The socket is closed before the next one is opened.
-        drop(driver);
-        (connection, driver) = replace(&shared, generation).await;
-        shared.enter(State::Up(Arc::clone(&connection)));
-    }
-}
-
-/// Resolves once the connection must be given up, with the reason.
-async fn watch(connection: &Connection, patience: Duration) -> &'static str {
-    loop {
-        connection.suspected.notified().await;
-        if connection.is_spoilt() {
-            return "an answer did not fit its command";
-        }
-        let Payload::One(ping) = command::ping().payload else {
-            continue;
-        };
-        let mut pipe = connection.pipe.clone();
-        // An error reply, such as BUSY or LOADING, is a sign of life too.
-        if timeout(patience, pipe.send_packed_command(&ping))
-            .await
-            .is_err()
-        {
-            return "the server did not answer";
-        }
-    }
-}
-
-/// Tries to connect until it succeeds.
-async fn replace(shared: &Shared, generation: u64) -> (Arc<Connection>, Driver) {
-    let mut backoff = Backoff::new();
-    loop {
-        sleep(backoff.next_wait()).await;
-        let attempt = async {
-            let socket = transport::open(&shared.options, Purpose::Commands).await?;
-            establish(socket, generation + 1).await
-        };
-        match attempt.await {
-            Ok(established) => return established,
-            Err(cause) => shared.enter(State::Down { cause, generation }),
-        }
+        self.permits.close();
     }
 }

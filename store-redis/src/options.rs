@@ -5,9 +5,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use store_core::{Error, ErrorKind, Result};
+use tokio::sync::Semaphore;
 
+use crate::credentials::{Credentials, Provider, Secret};
 use crate::ring::Limits;
+#[cfg(feature = "tls")]
+use crate::tls::TlsOptions;
 use crate::url;
+
+/// The shortest time after which a server that answers nothing is taken for gone.
+const LEAST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How a [`RedisDriver`](crate::RedisDriver) connects, and its limits.
 ///
@@ -19,9 +26,9 @@ use crate::url;
 ///
 /// # fn main() -> store_core::Result<()> {
 /// let options = RedisOptions::from_url("redis://cache.internal:6380/2")?
-///     .with_username("app")
-///     .with_password("secret")
-///     .with_call_timeout(Duration::from_millis(250));
+///     .username("app")
+///     .password("secret")
+///     .call_timeout(Duration::from_millis(250));
 /// assert!(!format!("{options:?}").contains("secret"));
 /// # Ok(())
 /// # }
@@ -33,10 +40,15 @@ pub struct RedisOptions {
     pub(crate) database: u32,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Secret>,
+    pub(crate) provider: Option<Provider>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<TlsOptions>,
+    pub(crate) allow_replica: bool,
     pub(crate) protocol: Protocol,
     pub(crate) client_name: String,
     pub(crate) call_timeout: Duration,
     pub(crate) connect_timeout: Duration,
+    pub(crate) max_in_flight: usize,
     pub(crate) subscription_buffer: usize,
     pub(crate) subscription_buffer_bytes: usize,
 }
@@ -69,26 +81,6 @@ impl fmt::Display for Address {
     }
 }
 
-/// A password.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    pub(crate) fn new(password: impl Into<String>) -> Self {
-        Self(password.into())
-    }
-
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
-}
-
 impl Default for RedisOptions {
     /// `127.0.0.1:6379`, database 0, no credentials, RESP3.
     fn default() -> Self {
@@ -100,10 +92,15 @@ impl Default for RedisOptions {
             database: 0,
             username: None,
             password: None,
+            provider: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+            allow_replica: false,
             protocol: Protocol::default(),
             client_name: "igniter-store".to_owned(),
             call_timeout: Duration::from_millis(500),
             connect_timeout: Duration::from_secs(2),
+            max_in_flight: 1024,
             subscription_buffer: 1024,
             subscription_buffer_bytes: 32 << 20,
         }
@@ -111,28 +108,36 @@ impl Default for RedisOptions {
 }
 
 impl RedisOptions {
+    /// The server at `127.0.0.1:6379`, database 0, no credentials, RESP3.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// Reads the options from a URL.
     ///
     /// | URL | where |
     /// |---|---|
     /// | `redis://[[user]:password@]host[:port][/database][?option=value&…]` | TCP |
+    /// | `rediss://…`, the same | TCP with TLS, by the feature `tls` |
     /// | `redis+unix://[[user]:password@]/path/to/socket[?db=n&…]`, also `unix://` | Unix socket |
     ///
     /// Options: `protocol` (`resp2` or `resp3`), `client_name`, `call_timeout_ms`,
-    /// `connect_timeout_ms`, `subscription_buffer`, and on a Unix socket `db`. Characters with a
-    /// meaning in URLs (`@ : / ? # %`) are percent-encoded in user and password.
+    /// `connect_timeout_ms`, `max_in_flight`, `subscription_buffer`, `allow_replica` (`true` or
+    /// `false`); on a Unix socket `db`; with TLS the files `tls_ca`, `tls_cert` and `tls_key`, and
+    /// `tls_server_name`. Characters with a meaning in URLs (`@ : / ? # % &`) are percent-encoded.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`] if it is no such URL, with what would be right;
-    /// [`ErrorKind::Unsupported`] for `rediss://`, which this build does not have.
+    /// [`ErrorKind::Unsupported`] for `rediss://` without the feature `tls`.
     pub fn from_url(url: &str) -> Result<Self> {
         url::parse(url)
     }
 
     /// Connects by TCP.
     #[must_use]
-    pub fn with_address(mut self, host: impl Into<String>, port: u16) -> Self {
+    pub fn address(mut self, host: impl Into<String>, port: u16) -> Self {
         self.address = Address::Tcp {
             host: host.into(),
             port,
@@ -142,49 +147,90 @@ impl RedisOptions {
 
     /// Connects by a Unix socket.
     #[must_use]
-    pub fn with_unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.address = Address::Unix(path.into());
         self
     }
 
     /// Sets the number of the database. Channels are common to all databases of a server.
     #[must_use]
-    pub fn with_database(mut self, database: u32) -> Self {
+    pub fn database(mut self, database: u32) -> Self {
         self.database = database;
         self
     }
 
     /// Sets the ACL user; `default` where none is given.
     #[must_use]
-    pub fn with_username(mut self, username: impl Into<String>) -> Self {
+    pub fn username(mut self, username: impl Into<String>) -> Self {
         self.username = Some(username.into());
         self
     }
 
     /// Sets the password.
     #[must_use]
-    pub fn with_password(mut self, password: impl Into<String>) -> Self {
+    pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(Secret::new(password));
+        self
+    }
+
+    /// Asks `provider` for the credentials before each connection, so that they may change while
+    /// the driver lives.
+    ///
+    /// It is called for each attempt to connect, and for the connection of the subscriptions as
+    /// well. An error, a panic, or no answer within the connect timeout is a failed attempt like
+    /// any other: it is retried, and [`health`](store_core::StoreAdapter::health) shows its text,
+    /// which must hold no secret.
+    ///
+    /// ```
+    /// use store_redis::{Credentials, RedisOptions};
+    ///
+    /// # async fn current_token() -> store_core::Result<String> { Ok(String::new()) }
+    /// let options = RedisOptions::new()
+    ///     .credentials_provider(|| async { Ok(Credentials::new("app", current_token().await?)) });
+    /// ```
+    #[must_use]
+    pub fn credentials_provider<P, F>(mut self, provider: P) -> Self
+    where
+        P: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Credentials>> + Send + 'static,
+    {
+        self.provider = Some(Provider::new(provider));
+        self
+    }
+
+    /// Connects over TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: TlsOptions) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Accepts a replica too, for a store that only reads; otherwise a server that says of itself
+    /// that it is one counts as unreachable.
+    #[must_use]
+    pub fn allow_replica(mut self) -> Self {
+        self.allow_replica = true;
         self
     }
 
     /// Sets the version of the wire protocol.
     #[must_use]
-    pub fn with_protocol(mut self, protocol: Protocol) -> Self {
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
         self
     }
 
     /// Sets the name under which `CLIENT LIST` shows the connections; `igniter-store` by default.
     #[must_use]
-    pub fn with_client_name(mut self, name: impl Into<String>) -> Self {
+    pub fn client_name(mut self, name: impl Into<String>) -> Self {
         self.client_name = name.into();
         self
     }
 
     /// Sets how long a call may take in all, waiting for a connection included; 500 ms by default.
     #[must_use]
-    pub fn with_call_timeout(mut self, timeout: Duration) -> Self {
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout;
         self
     }
@@ -192,15 +238,24 @@ impl RedisOptions {
     /// Sets how long an attempt to connect may take, from resolving the name to the server's first
     /// answer; 2 s by default.
     #[must_use]
-    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how many calls may be sent and unanswered at the same time; 1024 by default. Further
+    /// ones wait, up to their deadline, and are then [`ErrorKind::Unavailable`]: they were never
+    /// sent.
+    #[must_use]
+    pub fn max_in_flight(mut self, calls: usize) -> Self {
+        self.max_in_flight = calls;
         self
     }
 
     /// Sets how many messages a subscription holds for its reader; 1024 by default. A reader that
     /// falls further behind loses the oldest and reads a gap.
     #[must_use]
-    pub fn with_subscription_buffer(mut self, messages: usize) -> Self {
+    pub fn subscription_buffer(mut self, messages: usize) -> Self {
         self.subscription_buffer = messages;
         self
     }
@@ -208,7 +263,7 @@ impl RedisOptions {
     /// Sets how many bytes of messages a subscription holds for its reader; 32 MiB by default.
     /// One message may be longer.
     #[must_use]
-    pub fn with_subscription_buffer_bytes(mut self, bytes: usize) -> Self {
+    pub fn subscription_buffer_bytes(mut self, bytes: usize) -> Self {
         self.subscription_buffer_bytes = bytes;
         self
     }
@@ -218,6 +273,30 @@ impl RedisOptions {
             messages: self.subscription_buffer,
             bytes: self.subscription_buffer_bytes,
         }
+    }
+
+    /// How long a server may leave a `PING` unanswered before its connection is given up: a
+    /// connection that cannot do that within the time of a call can do nothing for a call.
+    pub(crate) fn patience(&self) -> Duration {
+        self.call_timeout.max(LEAST_PATIENCE)
+    }
+
+    /// The credentials that do not change.
+    pub(crate) fn fixed_credentials(&self) -> Option<Credentials> {
+        self.password.clone().map(|password| Credentials {
+            username: self.username.clone(),
+            password,
+        })
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(crate) fn has_tls(&self) -> bool {
+        false
     }
 
     /// Refuses what no server would accept, before any I/O.
@@ -231,6 +310,14 @@ impl RedisOptions {
             return Err(invalid(
                 "a username needs a password: redis://user:password@host",
             ));
+        }
+        if self.provider.is_some() && self.password.is_some() {
+            return Err(invalid(
+                "there are both a password and a provider of credentials; give one of them",
+            ));
+        }
+        if self.has_tls() && matches!(self.address, Address::Unix(_)) {
+            return Err(invalid("a Unix socket has no TLS; leave one of them out"));
         }
         if self
             .client_name
@@ -246,6 +333,11 @@ impl RedisOptions {
                 "a timeout of zero lets no call succeed; give at least 1 ms",
             ));
         }
+        if self.max_in_flight == 0 || self.max_in_flight > Semaphore::MAX_PERMITS {
+            return Err(invalid(
+                "at least 1 call must be allowed in flight, such as 1024",
+            ));
+        }
         if self.subscription_buffer == 0 {
             return Err(invalid("a subscription buffer holds at least 1 message"));
         }
@@ -258,40 +350,4 @@ fn invalid(message: &'static str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_password_is_not_shown() {
-        let options = RedisOptions::default().with_password("hunter2");
-        assert!(!format!("{options:?} {options:#?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn options_that_no_server_accepts_are_refused() {
-        for options in [
-            RedisOptions::default().with_address("", 6379),
-            RedisOptions::default().with_username("app"),
-            RedisOptions::default().with_client_name("a b"),
-            RedisOptions::default().with_call_timeout(Duration::ZERO),
-            RedisOptions::default().with_connect_timeout(Duration::ZERO),
-            RedisOptions::default().with_subscription_buffer(0),
-        ] {
-            let error = options.validate().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{options:?}");
-        }
-        assert!(RedisOptions::default().validate().is_ok());
-    }
-
-    #[test]
-    fn an_address_is_shown_as_it_would_be_written() {
-        let shown = |host| {
-            RedisOptions::default()
-                .with_address(host, 1)
-                .address
-                .to_string()
-        };
-        assert_eq!(shown("::1"), "[::1]:1");
-        assert_eq!(shown("localhost"), "localhost:1");
-    }
-}
+mod tests;

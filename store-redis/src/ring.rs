@@ -307,6 +307,7 @@ mod tests {
         push(&ring, "1");
         ring.close();
         assert_eq!(drain(&ring), ["1", "end"]);
+        assert_eq!(drain(&ring), ["end"], "and stays ended");
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl Scan for RedisDriver {
         page_size: usize,
     ) -> Result<ScanPage> {
         let cursor = parse_cursor(cursor)?;
-        let request = command::scan(prefix, cursor, page_size);
+        let request = || command::scan(prefix, cursor, page_size);
         let (next, keys) = self.link.call(request, reply::page).await?;
         Ok(ScanPage {
             keys: named(keys, prefix),

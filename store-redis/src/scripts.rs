@@ -1,6 +1,7 @@
 //! The Lua scripts: operations that Redis has no single command for.
 //!
-//! Each touches one key, declared in `KEYS`. A counter never becomes a Lua number, which is exact
+//! Each touches one key, declared in `KEYS`, and runs one command that writes, behind all that may be
+//! refused: a script that fails in the middle is not rolled back. A counter never becomes a Lua number, which is exact
 //! only up to 2^53: it is added to by `INCRBY` and read back as text.
 
 use std::sync::OnceLock;
@@ -28,12 +29,16 @@ impl Source {
 
 /// Adds `ARGV[1]`; a counter that was absent gets the ttl `ARGV[2]`. Answers the sum as text.
 pub(crate) static INCREMENT: Source = Source::new(
-    "local fresh = redis.call('EXISTS', KEYS[1]) == 0
+    "local current = redis.pcall('GET', KEYS[1])
+if type(current) == 'table' then return current end
+if not current then
+  local done = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  if done.err then return done end
+  return ARGV[1]
+end
 local sum = redis.pcall('INCRBY', KEYS[1], ARGV[1])
 if type(sum) == 'table' then return sum end
-sum = redis.call('GET', KEYS[1])
-if fresh then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return sum",
+return redis.call('GET', KEYS[1])",
 );
 
 /// Sets the value `ARGV[2]` if it is `ARGV[1]` now; further arguments are those of `SET`.

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use store_core::{Error, ErrorKind, Result};
 
-use crate::options::{Address, Protocol, RedisOptions, Secret};
+use crate::credentials::Secret;
+use crate::options::{Address, Protocol, RedisOptions};
+#[cfg(feature = "tls")]
+use crate::tls::{Pem, TlsOptions};
 
 const SHAPE: &str = "write redis://[user:password@]host[:port][/database]";
 
@@ -16,19 +19,17 @@ pub(crate) fn parse(url: &str) -> Result<RedisOptions> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(invalid(format!("the URL has no scheme; {SHAPE}")));
     };
+    let mut options = RedisOptions::new();
     let unix = match scheme {
         "redis" => false,
         "redis+unix" | "unix" => true,
         "rediss" => {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "this build has no TLS, so rediss:// is not available; use redis:// over a trusted \
-                 network or a local TLS proxy",
-            ));
+            enable_tls(&mut options)?;
+            false
         }
         _ => {
             return Err(invalid(format!(
-                "unknown scheme {:?}; it must be redis or redis+unix",
+                "unknown scheme {:?}; it must be redis, rediss or redis+unix",
                 shown(scheme)
             )));
         }
@@ -57,7 +58,6 @@ pub(crate) fn parse(url: &str) -> Result<RedisOptions> {
         None => (None, authority),
     };
 
-    let mut options = RedisOptions::default();
     if let Some(credentials) = credentials {
         read_credentials(&mut options, credentials)?;
     }
@@ -77,6 +77,21 @@ pub(crate) fn parse(url: &str) -> Result<RedisOptions> {
     }
     options.validate()?;
     Ok(options)
+}
+
+#[cfg(feature = "tls")]
+fn enable_tls(options: &mut RedisOptions) -> Result<()> {
+    options.tls = Some(TlsOptions::new());
+    Ok(())
+}
+
+#[cfg(not(feature = "tls"))]
+fn enable_tls(_options: &mut RedisOptions) -> Result<()> {
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        "this build has no TLS, which rediss:// needs; enable the feature \"tls\" of store-redis, \
+         or \"redis-tls\" of igniter-store",
+    ))
 }
 
 fn read_credentials(options: &mut RedisOptions, credentials: &str) -> Result<()> {
@@ -164,6 +179,18 @@ fn read_option(options: &mut RedisOptions, pair: &str, unix: bool) -> Result<()>
         "connect_timeout_ms" => {
             options.connect_timeout = Duration::from_millis(number(name, &value)?);
         }
+        "max_in_flight" => options.max_in_flight = number(name, &value)?,
+        "allow_replica" => {
+            options.allow_replica = match value.as_str() {
+                "true" => true,
+                "false" => false,
+                _ => {
+                    return Err(invalid(
+                        "allow_replica is true or false: ?allow_replica=true",
+                    ));
+                }
+            }
+        }
         "subscription_buffer" => options.subscription_buffer = number(name, &value)?,
         "db" if unix => options.database = read_database(&value)?,
         "db" => {
@@ -171,15 +198,46 @@ fn read_option(options: &mut RedisOptions, pair: &str, unix: bool) -> Result<()>
                 "the database stands in the path: redis://localhost/2",
             ));
         }
+        _ if name.starts_with("tls_") => return read_tls_option(options, name, value),
         _ => {
             return Err(invalid(format!(
                 "unknown option {:?}; there are protocol, client_name, call_timeout_ms, \
-                 connect_timeout_ms, subscription_buffer, and db for a Unix socket",
+                 connect_timeout_ms, max_in_flight, subscription_buffer, allow_replica, db for a \
+                 Unix socket, and tls_ca, tls_cert, tls_key and tls_server_name for rediss://",
                 shown(name)
             )));
         }
     }
     Ok(())
+}
+
+#[cfg(feature = "tls")]
+fn read_tls_option(options: &mut RedisOptions, name: &str, value: String) -> Result<()> {
+    let Some(tls) = &mut options.tls else {
+        return Err(tls_option_without_tls());
+    };
+    match name {
+        "tls_ca" => tls.authorities.push(Pem::File(value.into())),
+        "tls_cert" => tls.certificate = Some(Pem::File(value.into())),
+        "tls_key" => tls.key = Some(Pem::File(value.into())),
+        "tls_server_name" => tls.server_name = Some(value),
+        _ => {
+            return Err(invalid(format!(
+                "unknown option {:?}; there are tls_ca, tls_cert, tls_key and tls_server_name",
+                shown(name)
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "tls"))]
+fn read_tls_option(_options: &mut RedisOptions, _name: &str, _value: String) -> Result<()> {
+    Err(tls_option_without_tls())
+}
+
+fn tls_option_without_tls() -> Error {
+    invalid("the options that begin with tls_ belong to TLS; write rediss:// instead of redis://")
 }
 
 fn number<T: FromStr>(name: &str, value: &str) -> Result<T> {
@@ -225,126 +283,4 @@ fn invalid(message: impl Into<String>) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tcp(host: &str, port: u16) -> Address {
-        Address::Tcp {
-            host: host.to_owned(),
-            port,
-        }
-    }
-
-    #[test]
-    fn the_parts_of_a_url_are_read() {
-        let options = parse("redis://app:p%40ss@cache.internal:6380/3?protocol=resp2").unwrap();
-        let expected = RedisOptions::default()
-            .with_address("cache.internal", 6380)
-            .with_username("app")
-            .with_password("p@ss")
-            .with_database(3)
-            .with_protocol(Protocol::Resp2);
-        assert_eq!(options, expected);
-    }
-
-    #[test]
-    fn missing_parts_have_defaults() {
-        assert_eq!(parse("redis://").unwrap(), RedisOptions::default());
-        assert_eq!(parse("redis:///1").unwrap().database, 1);
-        let address = |url| parse(url).unwrap().address;
-        assert_eq!(address("redis://h"), tcp("h", 6379));
-        assert_eq!(address("redis://[::1]"), tcp("::1", 6379));
-        assert_eq!(address("redis://[::1]:7000/"), tcp("::1", 7000));
-        let only_password = parse("redis://:x@h").unwrap();
-        assert_eq!(only_password.username, None);
-        assert_eq!(only_password.password, Some(Secret::new("x")));
-    }
-
-    #[test]
-    fn a_unix_socket_is_a_path() {
-        for url in [
-            "redis+unix:///run/redis.sock?db=2",
-            "unix:///run/redis.sock?db=2",
-        ] {
-            let options = parse(url).unwrap();
-            assert_eq!(options.address, Address::Unix("/run/redis.sock".into()));
-            assert_eq!(options.database, 2);
-        }
-    }
-
-    #[test]
-    fn options_stand_in_the_query() {
-        let url = "redis://h?call_timeout_ms=250&connect_timeout_ms=900&subscription_buffer=7\
-                   &client_name=billing";
-        let expected = RedisOptions::default()
-            .with_address("h", 6379)
-            .with_call_timeout(Duration::from_millis(250))
-            .with_connect_timeout(Duration::from_millis(900))
-            .with_subscription_buffer(7)
-            .with_client_name("billing");
-        assert_eq!(parse(url).unwrap(), expected);
-    }
-
-    #[test]
-    fn a_mistake_is_named_with_what_would_be_right() {
-        for (url, expected) in [
-            ("localhost:6379", "no scheme"),
-            ("http://h", "unknown scheme \"http\""),
-            ("redis://h/two", "database \"two\" is not a number"),
-            ("redis://h/-1", "database \"-1\" is not a number"),
-            ("redis://h/1/2", "is not a number"),
-            ("redis://h:0", "port is not a number from 1 to 65535"),
-            ("redis://h:65536", "port is not a number from 1 to 65535"),
-            ("redis://::1", "IPv6 address in brackets"),
-            ("redis://[::1", "not closed"),
-            ("redis://h?protocol=resp4", "resp2 or resp3"),
-            ("redis://h?ttl=4", "unknown option \"ttl\""),
-            ("redis://h?db=1", "redis://localhost/2"),
-            ("redis://h?call_timeout_ms=soon", "call_timeout_ms=500"),
-            ("redis://h?call_timeout_ms=0", "timeout of zero"),
-            ("redis://h#1", "no `#` part"),
-            ("redis://user@h", "user:password@host"),
-            ("redis://:%zz@h", "write % as %25"),
-            ("redis://:%+1@h", "write % as %25"),
-            ("unix://socket", "absolute path"),
-            ("redis+unix://", "absolute path"),
-        ] {
-            let error = parse(url).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{url}");
-            let text = error.to_string();
-            assert!(text.contains(expected), "{url}: {text}");
-        }
-    }
-
-    #[test]
-    fn tls_is_refused_clearly() {
-        let error = parse("rediss://h").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.to_string().contains("rediss://"), "{error}");
-    }
-
-    #[test]
-    fn no_error_repeats_a_password() {
-        for url in [
-            "redis://app:hun/ter2@h",
-            "redis://app:hun?ter2@h",
-            "redis://app:hun#ter2@h",
-            "redis://app:hunter2%@h",
-            "redis://:hunter2%ff@h",
-            "redis://app:hunter2@h:port",
-            "redis://app:hunter2@h/db",
-            "redis://app:hunter2@h?x=y",
-            "redis://a:hunter2/x",
-            "redis://app:a@hun/ter2@h",
-            "redis+unix://app:hunter2@h/x",
-            "http://app:hunter2@h",
-        ] {
-            let error = parse(url).unwrap_err();
-            let text = format!("{error} {error:?}");
-            assert!(
-                !text.contains("hun") && !text.contains("ter2"),
-                "{url}: {text}"
-            );
-        }
-    }
-}
+mod tests;

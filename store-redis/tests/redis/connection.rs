@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use crate::support::{Answer, FakeServer, Server, soon};
+use crate::support::{Answer, FakeServer, Server};
 use futures_util::{FutureExt, StreamExt};
 use store_core::{Condition, ErrorKind, Expiry, HealthState, StoreAdapter};
 use store_redis::{Protocol, RedisDriver, RedisOptions};
@@ -28,9 +27,9 @@ async fn a_refused_connection_is_unavailable_and_says_what_to_do() {
 async fn wrong_or_missing_credentials_are_denied_and_never_shown() {
     let server = Server::start(&["--requirepass", "right"]);
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
-        let plain = server.options().with_protocol(protocol);
-        let wrong = plain.clone().with_password("hunter2");
-        let other = wrong.clone().with_username("hunter3");
+        let plain = server.options().protocol(protocol);
+        let wrong = plain.clone().password("hunter2");
+        let other = wrong.clone().username("hunter3");
         for options in [plain.clone(), wrong, other] {
             let error = RedisDriver::connect_with(options).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
@@ -39,7 +38,7 @@ async fn wrong_or_missing_credentials_are_denied_and_never_shown() {
                 "{error:?}"
             );
         }
-        let right = plain.with_password("right");
+        let right = plain.password("right");
         let driver = RedisDriver::connect_with(right).await.unwrap();
         assert!(driver.health().await.is_up());
         assert!(!format!("{driver:?}").contains("right\""));
@@ -54,8 +53,8 @@ async fn a_user_with_few_rights_connects_and_is_told_what_it_may_not_do() {
         "ACL", "SETUSER", "few", "on", ">pw", "~app:*", "+get", "+set",
     ]);
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
-        let options = server.options().with_protocol(protocol);
-        let options = options.with_username("few").with_password("pw");
+        let options = server.options().protocol(protocol);
+        let options = options.username("few").password("pw");
         let driver = RedisDriver::connect_with(options).await.unwrap();
         let always = Condition::Always;
         assert!(
@@ -199,58 +198,6 @@ async fn an_answer_that_does_not_fit_is_an_error_and_a_new_connection() {
             }
         }
     }
-}
-
-#[tokio::test]
-async fn a_stalled_server_ends_each_call_at_its_deadline() {
-    let server = Server::start(&[]);
-    let timeout = Duration::from_millis(200);
-    let options = server.options().with_call_timeout(timeout);
-    let driver = RedisDriver::connect_with(options).await.unwrap();
-    driver
-        .set("k", b"v", Expiry::Never, Condition::Always)
-        .await
-        .unwrap();
-    server.signal("-STOP");
-    let start = Instant::now();
-    let write = driver.increment("n", 1, None).await.unwrap_err();
-    assert!(start.elapsed() >= timeout);
-    assert_eq!(write.kind(), ErrorKind::Indeterminate, "{write}");
-    let read = driver.get("k").await.unwrap_err();
-    assert_eq!(read.kind(), ErrorKind::Unavailable, "{read}");
-    // Nobody answers, so the connection is given up; from then on nothing is sent.
-    let given_up = async {
-        loop {
-            let health = driver.health().await;
-            if health
-                .cause
-                .as_ref()
-                .is_some_and(|cause| !cause.contains("within"))
-            {
-                return health;
-            }
-        }
-    };
-    let health = soon("the connection is given up", given_up).await;
-    assert_eq!(health.state, HealthState::Down);
-    let error = driver.increment("n", 1, None).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    server.signal("-CONT");
-    let answered = async {
-        loop {
-            if let Ok(value) = driver.get("k").await {
-                return value;
-            }
-        }
-    };
-    let back = soon("a new connection", answered).await;
-    assert_eq!(back.as_deref(), Some(&b"v"[..]));
-    assert_eq!(
-        driver.increment("n", 0, None).await.unwrap(),
-        1,
-        "the second was not sent"
-    );
-    assert!(driver.health().await.generation > 1);
 }
 
 #[tokio::test]

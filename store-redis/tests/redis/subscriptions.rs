@@ -20,7 +20,7 @@ async fn next(subscription: &mut RawSubscription) -> String {
 async fn what_is_published_after_subscribing_arrives_and_nothing_else() {
     let server = Server::start(&[]);
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
-        let options = server.options().with_protocol(protocol);
+        let options = server.options().protocol(protocol);
         let driver = RedisDriver::connect_with(options).await.unwrap();
         driver.publish("c", b"before").await.unwrap();
         let mut first = driver.subscribe("c").await.unwrap();
@@ -86,7 +86,7 @@ async fn a_subscribe_that_is_dropped_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_slow_reader_loses_its_oldest_and_reads_how_many() {
     let server = Server::start(&[]);
-    let options = server.options().with_subscription_buffer(10);
+    let options = server.options().subscription_buffer(10);
     let driver = RedisDriver::connect_with(options).await.unwrap();
     let mut slow = driver.subscribe("c").await.unwrap();
     let mut quick = driver.subscribe("c").await.unwrap();
@@ -169,7 +169,7 @@ async fn a_refused_subscription_is_denied() {
         "&ok*",
     ];
     admin.run(&user);
-    let options = server.options().with_username("u").with_password("pw");
+    let options = server.options().username("u").password("pw");
     let driver = RedisDriver::connect_with(options).await.unwrap();
     let mut allowed = driver.subscribe("ok").await.unwrap();
     let error = driver.subscribe("no").await.map(drop).unwrap_err();
@@ -193,7 +193,7 @@ async fn a_subscription_refused_after_a_reconnect_hears_of_it_and_comes_back() {
         "&c",
     ];
     admin.run(&user);
-    let options = server.options().with_username("u").with_password("pw");
+    let options = server.options().username("u").password("pw");
     let driver = RedisDriver::connect_with(options).await.unwrap();
     let mut subscription = driver.subscribe("c").await.unwrap();
     // The server drops the connection of a user that may no longer listen.
@@ -253,4 +253,19 @@ async fn an_answer_that_does_not_fit_replaces_the_connection() {
             "{garbage:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_overflow_of_the_servers_buffer_is_a_gap() {
+    let server = Server::start(&[]);
+    let mut admin = server.admin();
+    let driver = server.connect().await;
+    let mut subscription = driver.subscribe("c").await.unwrap();
+    let limit = "client-output-buffer-limit";
+    admin.run(&["CONFIG", "SET", limit, "pubsub 1mb 1mb 1"]);
+    driver.publish("c", &vec![b'x'; 8 << 20]).await.unwrap();
+    assert_eq!(next(&mut subscription).await, "Reconnected None");
+    driver.publish("c", b"1").await.unwrap();
+    assert_eq!(next(&mut subscription).await, "c 1");
+    assert_eq!(admin.subscribers("c"), 1);
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use redis::{Connection, Value};
 use store_redis::{RedisDriver, RedisOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 /// A `redis-server` on a free port, which is killed when this is dropped.
@@ -38,7 +38,7 @@ impl Server {
     }
 
     pub(crate) fn options(&self) -> RedisOptions {
-        RedisOptions::default().with_address("127.0.0.1", self.port)
+        RedisOptions::new().address("127.0.0.1", self.port)
     }
 
     pub(crate) async fn connect(&self) -> RedisDriver {
@@ -70,7 +70,7 @@ impl Drop for Server {
 }
 
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
 }
 
@@ -152,47 +152,34 @@ pub(crate) enum Answer {
 }
 
 /// A server that shakes hands as Redis does and then answers as told.
+///
+/// The `PING`s of a connection for commands are always answered and not counted, since they come
+/// when they please.
 pub(crate) struct FakeServer {
     pub(crate) options: RedisOptions,
     /// The name of each command that came after a handshake.
     pub(crate) commands: mpsc::UnboundedReceiver<String>,
 }
 
+type Answers = Arc<Mutex<std::vec::IntoIter<Answer>>>;
+
 impl FakeServer {
-    /// Answers the n-th command, of all connections together, by the n-th answer.
+    /// Answers the n-th command, of all connections together, by the n-th answer; cuts the
+    /// connection where there is none.
     pub(crate) async fn start(answers: Vec<Answer>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (sender, commands) = mpsc::unbounded_channel();
-        let answers = Arc::new(Mutex::new(answers.into_iter()));
+        let answers: Answers = Arc::new(Mutex::new(answers.into_iter()));
         tokio::spawn(async move {
-            while let Ok((mut socket, _)) = listener.accept().await {
-                let (answers, sender) = (Arc::clone(&answers), sender.clone());
-                tokio::spawn(async move {
-                    let mut buffer = [0; 4096];
-                    // The handshake comes in one piece: a command, and `PING`.
-                    let _ = socket.read(&mut buffer).await;
-                    let _ = socket.write_all(b"%0\r\n+PONG\r\n").await;
-                    while let Ok(length @ 1..) = socket.read(&mut buffer).await {
-                        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-                        let name = text.split("\r\n").nth(2).unwrap_or_default();
-                        let _ = sender.send(name.to_owned());
-                        let answer = answers.lock().expect("no test panicked").next();
-                        match answer {
-                            Some(Answer::Send(answer)) => {
-                                let _ = socket.write_all(answer.as_bytes()).await;
-                            }
-                            Some(Answer::Nothing) => {}
-                            Some(Answer::Cut) | None => break,
-                        }
-                    }
-                });
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(converse(socket, Arc::clone(&answers), sender.clone()));
             }
         });
         Self {
-            options: RedisOptions::default().with_address("127.0.0.1", port),
+            options: RedisOptions::new().address("127.0.0.1", port),
             commands,
         }
     }
@@ -201,4 +188,56 @@ impl FakeServer {
     pub(crate) fn seen(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.commands.try_recv().ok()).collect()
     }
+}
+
+async fn converse(
+    mut socket: TcpStream,
+    answers: Answers,
+    sender: mpsc::UnboundedSender<String>,
+) -> Option<()> {
+    let mut received = Vec::new();
+    let first = next_command(&mut socket, &mut received).await?;
+    let for_commands = first == "HELLO";
+    // The handshake is a command and `PING`.
+    next_command(&mut socket, &mut received).await?;
+    socket.write_all(b"%0\r\n+PONG\r\n").await.ok()?;
+    loop {
+        let name = next_command(&mut socket, &mut received).await?;
+        if for_commands && name == "PING" {
+            socket.write_all(b"+PONG\r\n").await.ok()?;
+            continue;
+        }
+        sender.send(name).ok()?;
+        let answer = answers.lock().expect("no test panicked").next();
+        match answer {
+            Some(Answer::Send(answer)) => socket.write_all(answer.as_bytes()).await.ok()?,
+            Some(Answer::Nothing) => {}
+            Some(Answer::Cut) | None => return None,
+        }
+    }
+}
+
+/// The name of the next command; `None` at the end of the connection.
+async fn next_command(socket: &mut TcpStream, received: &mut Vec<u8>) -> Option<String> {
+    loop {
+        if let Some((name, length)) = parse_command(received) {
+            received.drain(..length);
+            return Some(name);
+        }
+        if socket.read_buf(received).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+/// The name and the length of the first command, if it is all there.
+fn parse_command(received: &[u8]) -> Option<(String, usize)> {
+    let text = std::str::from_utf8(received).expect("these tests send text only");
+    let mut lines = text.split_inclusive("\r\n");
+    let head = lines.next().filter(|line| line.ends_with('\n'))?;
+    let words: usize = head.trim().strip_prefix('*')?.parse().ok()?;
+    let lines: Vec<&str> = lines.take(2 * words).collect();
+    let complete = lines.len() == 2 * words && lines.iter().all(|line| line.ends_with('\n'));
+    let length = head.len() + lines.iter().map(|line| line.len()).sum::<usize>();
+    complete.then(|| (lines[1].trim().to_owned(), length))
 }

@@ -1,0 +1,124 @@
+use std::io;
+
+use super::*;
+use crate::options::RedisOptions;
+
+#[test]
+fn the_code_of_a_reply_decides_its_kind() {
+    for (code, detail, kind) in [
+        ("WRONGTYPE", "Operation against a key", ErrorKind::WrongType),
+        (
+            "ERR",
+            "value is not an integer or out of range",
+            ErrorKind::WrongType,
+        ),
+        (
+            "ERR",
+            "increment or decrement would overflow",
+            ErrorKind::Overflow,
+        ),
+        (
+            "ERR",
+            "invalid expire time in 'set' command",
+            ErrorKind::InvalidInput,
+        ),
+        (
+            "ERR",
+            "max number of clients reached",
+            ErrorKind::Unavailable,
+        ),
+        (
+            "ERR",
+            "The user executing the script can't run this command or subcommand script: 1",
+            ErrorKind::PermissionDenied,
+        ),
+        ("ERR", "something new", ErrorKind::Backend),
+        ("NOAUTH", "", ErrorKind::PermissionDenied),
+        ("WRONGPASS", "", ErrorKind::PermissionDenied),
+        ("NOPERM", "", ErrorKind::PermissionDenied),
+        ("OOM", "", ErrorKind::Unavailable),
+        ("BUSY", "", ErrorKind::Unavailable),
+        ("LOADING", "", ErrorKind::Unavailable),
+        ("READONLY", "", ErrorKind::Unavailable),
+        ("MASTERDOWN", "", ErrorKind::Unavailable),
+        ("CLUSTERDOWN", "", ErrorKind::Unavailable),
+        ("TRYAGAIN", "", ErrorKind::Unavailable),
+        ("NOREPLICAS", "", ErrorKind::Unavailable),
+        ("MISCONF", "", ErrorKind::Unavailable),
+        ("MOVED", "1 host:1", ErrorKind::Backend),
+    ] {
+        assert_eq!(reply(code, detail).kind, kind, "{code} {detail}");
+    }
+}
+
+#[test]
+fn no_argument_of_a_command_is_repeated() {
+    let detail = "unknown command 'GETDEL', with args beginning with: 'secret-key'";
+    let failure = reply("ERR", detail);
+    assert_eq!(failure.kind, ErrorKind::Unsupported);
+    assert!(!failure.to_string().contains("secret-key"));
+    let detail = "unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `hunter2`";
+    let failure = handshake_refused(&RedisOptions::new(), "ERR", detail);
+    let text = failure.to_string();
+    assert!(
+        text.contains("protocol=resp2") && !text.contains("hunter2"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_was_sent_and_not_answered_is_indeterminate_unless_it_reads() {
+    let cause = RedisError::from(io::Error::from(io::ErrorKind::BrokenPipe));
+    let second = Duration::from_secs(1);
+    for (effect, kind) in [
+        (Effect::None, ErrorKind::Unavailable),
+        (Effect::Write, ErrorKind::Indeterminate),
+    ] {
+        assert_eq!(lost(effect, &cause).kind(), kind);
+        assert_eq!(timed_out(effect, second).kind(), kind);
+        assert_eq!(malformed(effect).kind(), kind);
+    }
+}
+
+#[test]
+fn a_partly_written_batch_is_not_called_unavailable() {
+    let full = || reply("OOM", "").into_error();
+    assert_eq!(batch(full(), 0, 3).kind(), ErrorKind::Unavailable);
+    let partly = batch(full(), 1, 3);
+    assert_eq!(partly.kind(), ErrorKind::Indeterminate);
+    assert!(partly.to_string().contains("1 of 3"), "{partly}");
+}
+
+#[test]
+fn a_refused_connection_says_where_and_what_to_do() {
+    let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+    let text = connect(&RedisOptions::new(), &refused).to_string();
+    assert!(text.contains("127.0.0.1:6379"), "{text}");
+    assert!(text.contains("redis-server --port 6379"), "{text}");
+}
+
+#[test]
+fn only_a_refusal_of_everything_that_passes_has_a_remedy() {
+    let answer = |wire: &str| redis::parse_redis_value(wire.as_bytes()).unwrap();
+    let one = Payload::One(redis::cmd("SET"));
+    let many = Payload::Many(redis::Pipeline::new());
+    for (payload, wire, expected) in [
+        (&one, "-LOADING wait\r\n", Some(Remedy::Wait)),
+        (&one, "-BUSY wait\r\n", Some(Remedy::Wait)),
+        (&one, "-MASTERDOWN no\r\n", Some(Remedy::Wait)),
+        (&one, "-READONLY no\r\n", Some(Remedy::Reconnect)),
+        (&one, "-OOM full\r\n", None),
+        (&one, "-ERR no\r\n", None),
+        (&one, "*1\r\n-LOADING wait\r\n", None),
+        (
+            &many,
+            "*2\r\n-LOADING a\r\n-LOADING b\r\n",
+            Some(Remedy::Wait),
+        ),
+        (&many, "*2\r\n+OK\r\n-LOADING b\r\n", None),
+        (&many, "*2\r\n-LOADING a\r\n+OK\r\n", None),
+        (&many, "*0\r\n", None),
+    ] {
+        assert_eq!(remedy(&answer(wire), payload), expected, "{wire:?}");
+    }
+}

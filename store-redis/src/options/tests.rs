@@ -1,0 +1,35 @@
+use super::*;
+
+#[test]
+fn the_password_is_not_shown() {
+    let options = RedisOptions::new().password("hunter2");
+    assert!(!format!("{options:?} {options:#?}").contains("hunter2"));
+}
+
+#[test]
+fn options_that_no_server_accepts_are_refused() {
+    for options in [
+        RedisOptions::new().address("", 6379),
+        RedisOptions::new().username("app"),
+        RedisOptions::new().client_name("a b"),
+        RedisOptions::new().call_timeout(Duration::ZERO),
+        RedisOptions::new().connect_timeout(Duration::ZERO),
+        RedisOptions::new().max_in_flight(0),
+        RedisOptions::new().max_in_flight(usize::MAX),
+        RedisOptions::new().subscription_buffer(0),
+        RedisOptions::new()
+            .password("x")
+            .credentials_provider(|| async { Ok(Credentials::password_only("y")) }),
+    ] {
+        let error = options.validate().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{options:?}");
+    }
+    assert!(RedisOptions::new().validate().is_ok());
+}
+
+#[test]
+fn an_address_is_shown_as_it_would_be_written() {
+    let shown = |host| RedisOptions::new().address(host, 1).address.to_string();
+    assert_eq!(shown("::1"), "[::1]:1");
+    assert_eq!(shown("localhost"), "localhost:1");
+}

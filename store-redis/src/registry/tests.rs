@@ -1,0 +1,184 @@
+use std::task::{Context, Poll, Waker};
+
+use store_core::RawEvent;
+
+use super::*;
+use crate::error;
+
+fn registry() -> Registry {
+    Registry::new(Limits {
+        messages: 8,
+        bytes: 1024,
+    })
+}
+
+fn join(registry: &mut Registry) -> Joined {
+    registry.join(Kind::Channel, "c").unwrap()
+}
+
+/// Answers every command that waits, as a server does that confirms everything.
+fn confirm_all(registry: &mut Registry) -> Vec<&'static str> {
+    let mut sent = Vec::new();
+    while let Some(command) = registry.next_command() {
+        match command {
+            Command::Join { kind, name, before } => {
+                registry.confirmed(kind, &name, before);
+                sent.push("join");
+            }
+            Command::Leave { .. } => sent.push("leave"),
+        }
+    }
+    sent
+}
+
+fn refuse_all(registry: &mut Registry) {
+    while let Some(command) = registry.next_command() {
+        if let Command::Join { kind, name, before } = command {
+            registry.refused(kind, &name, before, &error::reply("NOPERM", ""));
+        }
+    }
+}
+
+fn publish(registry: &Registry, message: &str) {
+    registry.deliver(Kind::Channel, b"c", b"c", message.as_bytes());
+}
+
+fn read(joined: &Joined) -> Vec<String> {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut seen = Vec::new();
+    while let Poll::Ready(Some(event)) = joined.ring.poll_next(&mut context) {
+        seen.push(match event {
+            RawEvent::Message { channel, message } => {
+                format!("{channel} {}", String::from_utf8_lossy(&message))
+            }
+            RawEvent::Gap(gap) => format!("{:?} {:?}", gap.reason, gap.missed),
+        });
+    }
+    seen
+}
+
+#[test]
+fn a_member_hears_nothing_before_its_own_confirmation() {
+    let mut registry = registry();
+    let first = join(&mut registry);
+    publish(&registry, "0");
+    assert_eq!(confirm_all(&mut registry), ["join"]);
+    publish(&registry, "1");
+    let mut second = join(&mut registry);
+    publish(&registry, "2");
+    assert!(second.confirmed.try_recv().is_err());
+    assert_eq!(confirm_all(&mut registry), ["join"]);
+    assert!(second.confirmed.try_recv().unwrap().is_ok());
+    publish(&registry, "3");
+    assert_eq!(read(&first), ["c 1", "c 2", "c 3"]);
+    assert_eq!(read(&second), ["c 3"]);
+}
+
+#[test]
+fn the_last_one_to_leave_unsubscribes() {
+    let mut registry = registry();
+    let first = join(&mut registry);
+    let second = join(&mut registry);
+    confirm_all(&mut registry);
+    registry.leave(Kind::Channel, "c", first.number);
+    assert_eq!(registry.next_command(), None);
+    registry.leave(Kind::Channel, "c", second.number);
+    assert_eq!(confirm_all(&mut registry), ["leave"]);
+    assert!(!registry.is_wanted());
+}
+
+#[test]
+fn leaving_while_another_joins_keeps_the_servers_subscription() {
+    let mut registry = registry();
+    let first = join(&mut registry);
+    confirm_all(&mut registry);
+    let second = join(&mut registry);
+    registry.leave(Kind::Channel, "c", first.number);
+    assert_eq!(confirm_all(&mut registry), ["join"]);
+    publish(&registry, "1");
+    assert_eq!(read(&second), ["c 1"]);
+}
+
+#[test]
+fn a_new_member_after_the_last_one_left_joins_behind_the_leaving() {
+    let mut registry = registry();
+    let first = join(&mut registry);
+    confirm_all(&mut registry);
+    registry.leave(Kind::Channel, "c", first.number);
+    let second = join(&mut registry);
+    assert_eq!(confirm_all(&mut registry), ["leave", "join"]);
+    publish(&registry, "1");
+    assert_eq!(read(&second), ["c 1"]);
+}
+
+#[test]
+fn a_new_connection_is_a_gap_before_the_first_message() {
+    let mut registry = registry();
+    let first = join(&mut registry);
+    confirm_all(&mut registry);
+    publish(&registry, "1");
+    registry.connection_lost();
+    let mut joining = join(&mut registry);
+    registry.connected();
+    assert_eq!(confirm_all(&mut registry), ["join"], "one for both members");
+    publish(&registry, "2");
+    assert_eq!(read(&first), ["c 1", "Reconnected None", "c 2"]);
+    assert!(joining.confirmed.try_recv().unwrap().is_ok());
+    assert_eq!(read(&joining), ["c 2"], "it never had a connection to lose");
+}
+
+#[test]
+fn a_refused_member_gets_the_error() {
+    let mut registry = registry();
+    let mut joined = join(&mut registry);
+    refuse_all(&mut registry);
+    assert!(joined.confirmed.try_recv().unwrap().is_err());
+    assert!(!registry.is_wanted());
+}
+
+#[test]
+fn a_member_refused_after_a_reconnect_hears_of_it_and_is_tried_again() {
+    let mut registry = registry();
+    let member = join(&mut registry);
+    confirm_all(&mut registry);
+    registry.connection_lost();
+    registry.connected();
+    refuse_all(&mut registry);
+    assert_eq!(read(&member), ["Refused None"]);
+    assert!(registry.has_refused());
+    registry.retry_refused();
+    refuse_all(&mut registry);
+    assert_eq!(read(&member), [""; 0], "told once");
+    registry.retry_refused();
+    confirm_all(&mut registry);
+    publish(&registry, "1");
+    assert_eq!(read(&member), ["Reconnected None", "c 1"]);
+    assert!(!registry.has_refused());
+}
+
+#[test]
+fn a_pattern_names_the_concrete_channel() {
+    let mut registry = registry();
+    let member = registry.join(Kind::Pattern, "n*").unwrap();
+    confirm_all(&mut registry);
+    registry.deliver(Kind::Pattern, b"n*", b"news", b"1");
+    registry.deliver(Kind::Pattern, b"n*", b"n\xff", b"2");
+    registry.deliver(Kind::Pattern, b"n*", b"next", b"3");
+    assert_eq!(
+        read(&member),
+        ["news 1", "UnnamableChannel Some(1)", "next 3"]
+    );
+}
+
+#[test]
+fn closing_ends_what_is_there_and_refuses_what_comes() {
+    let mut registry = registry();
+    let mut member = join(&mut registry);
+    registry.close();
+    assert!(member.confirmed.try_recv().is_err());
+    let mut context = Context::from_waker(Waker::noop());
+    assert_eq!(member.ring.poll_next(&mut context), Poll::Ready(None));
+    assert!(registry.join(Kind::Channel, "c").is_none());
+    registry.leave(Kind::Channel, "c", member.number);
+    assert_eq!(registry.next_command(), None);
+}

@@ -1,0 +1,288 @@
+//! One connection of the hub, from its handshake to its loss.
+//!
+//! It moves commands, confirmations and messages between the registry and the server.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use redis::cmd;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::time::{Instant, sleep_until};
+
+use crate::command;
+use crate::error::{self, Failure};
+use crate::hub::Shared;
+use crate::registry::{Command, Kind};
+use crate::resp::{self, Frame};
+use crate::transport::Socket;
+
+/// How often the server is asked whether it is still there.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How long after a refusal a subscription that worked before is asked for again.
+const REFUSED_RETRY: Duration = Duration::from_secs(1);
+/// How much room there is for what the server sends next.
+const READ_SIZE: usize = 64 << 10;
+
+/// What was sent and is not answered yet.
+enum Sent {
+    Command(Command),
+    Ping,
+}
+
+/// One connection, from its handshake to its loss.
+pub(crate) struct Session<'a> {
+    shared: &'a Shared,
+    /// The server answers in this order.
+    sent: VecDeque<Sent>,
+    out: Outgoing,
+    next_ping: Instant,
+    /// Since when an answer to PING is due. What arrives meanwhile is a sign of life and begins the
+    /// wait anew, since a long message may stand before the answer.
+    ping_sent: Option<Instant>,
+    retry_at: Option<Instant>,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(shared: &'a Shared) -> Self {
+        Self {
+            shared,
+            sent: VecDeque::new(),
+            out: Outgoing::default(),
+            next_ping: Instant::now() + HEARTBEAT,
+            ping_sent: None,
+            retry_at: None,
+        }
+    }
+
+    /// Runs until the connection is lost, and answers why.
+    pub(crate) async fn serve(mut self, socket: Box<dyn Socket>) -> Failure {
+        let (mut reader, mut writer) = split(socket);
+        let mut received = BytesMut::with_capacity(READ_SIZE);
+        let patience = self.shared.transport.options.patience();
+        loop {
+            self.write_commands();
+            received.reserve(READ_SIZE);
+            let retry_at = self.retry_at.unwrap_or_else(Instant::now);
+            let pulse = match self.ping_sent {
+                Some(sent) => sent + patience,
+                None => self.next_ping,
+            };
+            tokio::select! {
+                // Reading first: what has arrived counts before what seems to be missing.
+                biased;
+                read = reader.read_buf(&mut received) => {
+                    let outcome = match read {
+                        Ok(0) => Err("the server closed it".to_owned()),
+                        Ok(_) => {
+                            self.ping_sent = self.ping_sent.map(|_| Instant::now());
+                            self.read_frames(&mut received)
+                        }
+                        Err(cause) => Err(cause.to_string()),
+                    };
+                    if let Err(cause) = outcome {
+                        return error::connection_lost(&cause);
+                    }
+                }
+                written = self.out.write(&mut writer), if !self.out.is_written() => {
+                    if let Err(cause) = written {
+                        return error::connection_lost(&cause.to_string());
+                    }
+                }
+                () = self.shared.work.notified() => {}
+                () = sleep_until(retry_at), if self.retry_at.is_some() => {
+                    self.retry_at = None;
+                    self.shared.registry().retry_refused();
+                }
+                () = sleep_until(pulse) => {
+                    if self.ping_sent.is_some() {
+                        return error::connection_lost("the server did not answer");
+                    }
+                    self.ping();
+                }
+            }
+        }
+    }
+
+    fn write_commands(&mut self) {
+        let mut registry = self.shared.registry();
+        while let Some(command) = registry.next_command() {
+            let (verb, name) = match &command {
+                Command::Join {
+                    kind: Kind::Channel,
+                    name,
+                    ..
+                } => ("SUBSCRIBE", name),
+                Command::Join {
+                    kind: Kind::Pattern,
+                    name,
+                    ..
+                } => ("PSUBSCRIBE", name),
+                Command::Leave {
+                    kind: Kind::Channel,
+                    name,
+                } => ("UNSUBSCRIBE", name),
+                Command::Leave {
+                    kind: Kind::Pattern,
+                    name,
+                } => ("PUNSUBSCRIBE", name),
+            };
+            let packed = cmd(verb).arg(&**name).get_packed_command();
+            self.out.push(&packed);
+            self.sent.push_back(Sent::Command(command));
+        }
+    }
+
+    fn ping(&mut self) {
+        let now = Instant::now();
+        self.out.push(&command::ping().get_packed_command());
+        self.sent.push_back(Sent::Ping);
+        self.ping_sent = Some(now);
+        self.next_ping = now + HEARTBEAT;
+    }
+
+    fn read_frames(&mut self, received: &mut BytesMut) -> Result<(), String> {
+        loop {
+            let parsed = resp::parse(received).map_err(|_| unfit())?;
+            let Some((frame, length)) = parsed else {
+                return Ok(());
+            };
+            self.read_frame(&frame)?;
+            received.advance(length);
+        }
+    }
+
+    fn read_frame(&mut self, frame: &Frame<'_>) -> Result<(), String> {
+        match frame {
+            Frame::Array(parts) => match parts.as_slice() {
+                [
+                    Frame::Bulk(b"message"),
+                    Frame::Bulk(channel),
+                    Frame::Bulk(message),
+                ] => {
+                    let registry = self.shared.registry();
+                    registry.deliver(Kind::Channel, channel, channel, message);
+                    Ok(())
+                }
+                [
+                    Frame::Bulk(b"pmessage"),
+                    Frame::Bulk(pattern),
+                    Frame::Bulk(channel),
+                    Frame::Bulk(message),
+                ] => {
+                    let registry = self.shared.registry();
+                    registry.deliver(Kind::Pattern, pattern, channel, message);
+                    Ok(())
+                }
+                [Frame::Bulk(b"pong"), ..] => self.read_pong(),
+                [Frame::Bulk(verb), Frame::Bulk(name), Frame::Integer(_)] => {
+                    self.read_confirmation(verb, name)
+                }
+                _ => Err(unfit()),
+            },
+            // The answer to PING while nothing is subscribed.
+            Frame::Line(b"PONG") => self.read_pong(),
+            Frame::Error(line) => self.read_error(line),
+            _ => Err(unfit()),
+        }
+    }
+
+    fn read_pong(&mut self) -> Result<(), String> {
+        self.ping_sent = None;
+        match self.sent.pop_front() {
+            Some(Sent::Ping) => Ok(()),
+            _ => Err(unfit()),
+        }
+    }
+
+    fn read_confirmation(&mut self, verb: &[u8], confirmed: &[u8]) -> Result<(), String> {
+        let Some(Sent::Command(command)) = self.sent.pop_front() else {
+            return Err(unfit());
+        };
+        let (expected, name) = match &command {
+            Command::Join {
+                kind: Kind::Channel,
+                name,
+                ..
+            } => ("subscribe", name),
+            Command::Join {
+                kind: Kind::Pattern,
+                name,
+                ..
+            } => ("psubscribe", name),
+            Command::Leave {
+                kind: Kind::Channel,
+                name,
+            } => ("unsubscribe", name),
+            Command::Leave {
+                kind: Kind::Pattern,
+                name,
+            } => ("punsubscribe", name),
+        };
+        if verb != expected.as_bytes() || confirmed != name.as_bytes() {
+            return Err(unfit());
+        }
+        if let Command::Join { kind, name, before } = &command {
+            self.shared.registry().confirmed(*kind, name, *before);
+        }
+        Ok(())
+    }
+
+    fn read_error(&mut self, line: &[u8]) -> Result<(), String> {
+        let (code, detail) = resp::split_error(line);
+        let failure = error::reply(&code, &detail);
+        match self.sent.pop_front() {
+            Some(Sent::Command(Command::Join { kind, name, before })) => {
+                let mut registry = self.shared.registry();
+                registry.refused(kind, &name, before, &failure);
+                if registry.has_refused() {
+                    self.retry_at = Some(Instant::now() + REFUSED_RETRY);
+                }
+                Ok(())
+            }
+            // A user without PING: an answer all the same.
+            Some(Sent::Ping) => {
+                self.ping_sent = None;
+                Ok(())
+            }
+            // A user without UNSUBSCRIBE: what still comes, nobody listens to.
+            Some(Sent::Command(Command::Leave { .. })) => Ok(()),
+            None => Err(failure.to_string()),
+        }
+    }
+}
+
+fn unfit() -> String {
+    "the server sent what does not fit".to_owned()
+}
+
+/// What is to be written, and flushed: TLS may keep some of it back otherwise.
+#[derive(Default)]
+struct Outgoing {
+    bytes: BytesMut,
+    is_unflushed: bool,
+}
+
+impl Outgoing {
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.is_unflushed = true;
+    }
+
+    fn is_written(&self) -> bool {
+        !self.is_unflushed
+    }
+
+    /// Writes some of it. Dropping this future loses nothing.
+    async fn write(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        if !self.bytes.is_empty() && writer.write_buf(&mut self.bytes).await? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        if self.bytes.is_empty() {
+            writer.flush().await?;
+            self.is_unflushed = false;
+        }
+        Ok(())
+    }
+}

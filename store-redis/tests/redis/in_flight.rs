@@ -1,0 +1,85 @@
+//! The bound on calls in flight.
+
+use std::sync::Arc;
+
+use crate::support::{Answer, FakeServer, Server, soon};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use store_core::{ErrorKind, StoreAdapter};
+use store_redis::RedisDriver;
+
+#[tokio::test]
+async fn calls_beyond_the_bound_are_refused_and_never_sent() {
+    let answers = std::iter::repeat_with(|| Answer::Nothing);
+    let answers = answers.take(50).collect();
+    let mut server = FakeServer::start(answers).await;
+    let options = server.options.clone().max_in_flight(2);
+    let driver = RedisDriver::connect_with(options).await.unwrap();
+    let calls = (0..50).map(|_| driver.increment("n", 1, None));
+    let outcomes = join_all(calls).await;
+    let (mut indeterminate, mut refused) = (0, 0);
+    for outcome in outcomes {
+        let error = outcome.unwrap_err();
+        match error.kind() {
+            ErrorKind::Indeterminate => indeterminate += 1,
+            ErrorKind::Unavailable => {
+                assert!(error.to_string().contains("max_in_flight"), "{error}");
+                refused += 1;
+            }
+            _ => panic!("{error}"),
+        }
+    }
+    // A permit that comes free shortly before a deadline still counts as sent.
+    assert_eq!(indeterminate + refused, 50);
+    assert!(indeterminate >= 2 && refused > 0, "{refused} refused");
+    driver.close().await.unwrap();
+    let sent = server.seen().len();
+    assert!(
+        sent <= indeterminate,
+        "{sent} sent, {indeterminate} in doubt"
+    );
+}
+
+#[tokio::test]
+async fn calls_beyond_the_bound_wait_for_their_turn() {
+    let server = Server::start(&[]);
+    let options = server.options().max_in_flight(1);
+    let driver = RedisDriver::connect_with(options).await.unwrap();
+    let calls = (0..200).map(|_| driver.increment("n", 1, None));
+    for outcome in join_all(calls).await {
+        outcome.unwrap();
+    }
+    assert_eq!(driver.increment("n", 0, None).await.unwrap(), 200);
+}
+
+#[tokio::test]
+async fn a_dropped_call_gives_its_permit_back() {
+    let server = Server::start(&[]);
+    let options = server.options().max_in_flight(3);
+    let driver = RedisDriver::connect_with(options).await.unwrap();
+    for _ in 0..100 {
+        let mut calls: Vec<_> = (0..5).map(|_| driver.get("k")).collect();
+        for call in &mut calls {
+            assert!(call.now_or_never().is_none());
+        }
+    }
+    for outcome in join_all((0..3).map(|_| driver.get("k"))).await {
+        assert_eq!(outcome.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn closing_ends_the_calls_that_wait() {
+    let server = FakeServer::start(vec![Answer::Nothing]).await;
+    let options = server.options.clone().max_in_flight(1);
+    let driver = Arc::new(RedisDriver::connect_with(options).await.unwrap());
+    let mut first = driver.increment("n", 1, None);
+    assert!((&mut first).now_or_never().is_none());
+    let mut second = driver.increment("n", 1, None);
+    assert!((&mut second).now_or_never().is_none());
+    driver.close().await.unwrap();
+    let error = soon("the end of the first", first).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
+    let error = soon("the end of the second", second).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+}

@@ -1,0 +1,102 @@
+//! Masters and replicas.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::support::{Server, free_port, soon};
+use futures_util::future::join_all;
+use store_core::{Condition, ErrorKind, Expiry, HealthState, StoreAdapter};
+use store_redis::{Protocol, RedisDriver, RedisOptions};
+
+/// Makes a server a replica of nobody that is there.
+fn replica_of_nothing() -> [String; 3] {
+    let port = free_port().to_string();
+    ["REPLICAOF".to_owned(), "127.0.0.1".to_owned(), port]
+}
+
+fn demote(server: &Server) {
+    let command = replica_of_nothing();
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    server.admin().run(&command);
+}
+
+fn promote(server: &Server) {
+    server.admin().run(&["REPLICAOF", "NO", "ONE"]);
+}
+
+#[tokio::test]
+async fn a_replica_is_connected_to_only_where_it_is_allowed() {
+    let server = Server::start(&[]);
+    server.admin().run(&["SET", "k", "v"]);
+    demote(&server);
+    let error = RedisDriver::connect_with(server.options())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("is a replica"), "{error}");
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let options = server.options().protocol(protocol).allow_replica();
+        let driver = RedisDriver::connect_with(options).await.unwrap();
+        assert_eq!(driver.get("k").await.unwrap().as_deref(), Some(&b"v"[..]));
+        let error = driver.delete("k").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.to_string().contains("read-only replica"), "{error}");
+        assert_eq!(driver.health().await.generation, 1, "no needless reconnect");
+    }
+}
+
+#[tokio::test]
+async fn a_demoted_server_is_unavailable_and_nothing_is_in_doubt() {
+    let server = Server::start(&[]);
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let options = server.options().protocol(protocol);
+        let driver = RedisDriver::connect_with(options).await.unwrap();
+        driver.delete("n").await.unwrap();
+        driver.increment("n", 1, None).await.unwrap();
+        demote(&server);
+        let calls = (0..64).map(|_| driver.increment("n", 1, None));
+        for outcome in join_all(calls).await {
+            let error = outcome.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(error.to_string().contains("replica"), "{error}");
+        }
+        promote(&server);
+        let again = async {
+            loop {
+                if let Ok(sum) = driver.increment("n", 1, None).await {
+                    return sum;
+                }
+            }
+        };
+        assert_eq!(soon("the server is a master again", again).await, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_write_to_a_demoted_server_goes_to_the_new_master() {
+    let directory = std::env::temp_dir().join(format!("store-redis-roles-{}", free_port()));
+    std::fs::create_dir(&directory).unwrap();
+    let path = |name: &str| directory.join(name);
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let old = Server::start(&["--unixsocket", &text(&path("old"))]);
+    let new = Server::start(&["--unixsocket", &text(&path("new"))]);
+    // A link stands for a name that resolves to the master of the moment.
+    symlink(path("old"), path("master")).unwrap();
+    let options = RedisOptions::new().unix_socket(path("master"));
+    let driver = RedisDriver::connect_with(options).await.unwrap();
+    driver
+        .set("k", b"old", Expiry::Never, Condition::Always)
+        .await
+        .unwrap();
+    symlink(path("new"), path("next")).unwrap();
+    std::fs::rename(path("next"), path("master")).unwrap();
+    demote(&old);
+    let always = Condition::Always;
+    let written = driver.set("k", b"new", Expiry::Never, always).await;
+    assert!(written.unwrap(), "within the deadline of the same call");
+    assert_eq!(new.admin().text(&["GET", "k"]), "new");
+    assert_eq!(old.admin().text(&["GET", "k"]), "old");
+    let health = driver.health().await;
+    assert_eq!((health.state, health.reconnects), (HealthState::Up, 1));
+    std::fs::remove_dir_all(&directory).unwrap();
+}

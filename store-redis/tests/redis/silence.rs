@@ -1,0 +1,89 @@
+//! Servers that are there and say nothing.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Server, soon};
+use store_core::{Condition, ErrorKind, Expiry, HealthState, StoreAdapter};
+use store_redis::{RedisDriver, RedisOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+#[tokio::test]
+async fn a_stalled_server_ends_each_call_at_its_deadline() {
+    let server = Server::start(&[]);
+    let timeout = Duration::from_millis(200);
+    let options = server.options().call_timeout(timeout);
+    let driver = RedisDriver::connect_with(options).await.unwrap();
+    driver
+        .set("k", b"v", Expiry::Never, Condition::Always)
+        .await
+        .unwrap();
+    server.signal("-STOP");
+    let start = Instant::now();
+    let write = driver.increment("n", 1, None).await.unwrap_err();
+    assert!(start.elapsed() >= timeout);
+    assert_eq!(write.kind(), ErrorKind::Indeterminate, "{write}");
+    let read = driver.get("k").await.unwrap_err();
+    assert_eq!(read.kind(), ErrorKind::Unavailable, "{read}");
+    // Nobody answers, so the connection is given up; from then on nothing is sent.
+    let given_up = async {
+        loop {
+            let health = driver.health().await;
+            if health
+                .cause
+                .as_ref()
+                .is_some_and(|cause| !cause.contains("within"))
+            {
+                return health;
+            }
+        }
+    };
+    let health = soon("the connection is given up", given_up).await;
+    assert_eq!(health.state, HealthState::Down);
+    let error = driver.increment("n", 1, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    server.signal("-CONT");
+    let answered = async {
+        loop {
+            if let Ok(value) = driver.get("k").await {
+                return value;
+            }
+        }
+    };
+    let back = soon("a new connection", answered).await;
+    assert_eq!(back.as_deref(), Some(&b"v"[..]));
+    assert_eq!(
+        driver.increment("n", 0, None).await.unwrap(),
+        1,
+        "the second was not sent"
+    );
+    assert!(driver.health().await.generation > 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_answers_nothing_is_replaced_without_any_call() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let accept = async || {
+        let (mut socket, _) = soon("a connection", listener.accept()).await.unwrap();
+        socket.write_all(b"%0\r\n+PONG\r\n").await.unwrap();
+        socket
+    };
+    let options = RedisOptions::new().address("127.0.0.1", port);
+    let (driver, mut first) = tokio::join!(RedisDriver::connect_with(options), accept());
+    let driver = driver.unwrap();
+    let started = Instant::now();
+    let _second = accept().await;
+    // A heartbeat, and the patience for its answer.
+    assert!(started.elapsed() >= Duration::from_millis(900), "hasty");
+    let mut received = String::new();
+    soon(
+        "the first one is closed",
+        first.read_to_string(&mut received),
+    )
+    .await
+    .unwrap();
+    assert!(received.ends_with("*1\r\n$4\r\nPING\r\n"), "{received:?}");
+    assert_eq!(received.matches("PING").count(), 2, "{received:?}");
+    drop(driver);
+}
