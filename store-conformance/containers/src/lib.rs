@@ -6,6 +6,7 @@
 use std::env;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::thread;
 use std::time::Duration;
 
 use testcontainers::core::{IntoContainerPort, WaitFor};
@@ -31,7 +32,13 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 /// Why there is no container, such as a missing docker daemon, and what would help.
 pub fn redis_url() -> Result<String, String> {
     static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
-    let server = SERVER.get_or_init(Server::start).as_ref();
+    let server = SERVER
+        .get_or_init(|| {
+            // On a thread of its own: testcontainers blocks, which a task of a runtime must not.
+            let started = thread::spawn(Server::start).join();
+            started.unwrap_or_else(|_| Err("testcontainers panicked".to_owned()))
+        })
+        .as_ref();
     server
         .map(|server| server.url.clone())
         .map_err(Clone::clone)
@@ -79,7 +86,11 @@ impl Server {
 /// in a static is never dropped, so testcontainers does not do it.
 fn guard(id: &str) -> std::io::Result<Child> {
     Command::new("sh")
-        .args(["-c", "read -r _; exec docker rm --force --volumes \"$0\"", id])
+        .args([
+            "-c",
+            "read -r _; exec docker rm --force --volumes \"$0\"",
+            id,
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

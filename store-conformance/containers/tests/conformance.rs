@@ -49,5 +49,8 @@ fn the_server_is_the_one_in_the_container() {
     let url = url().expect("a server");
     let info = command_at(&url, &["INFO", "server"]).expect("an answer");
     // The first process of its own name space.
-    assert!(info.lines().any(|line| line.trim() == "process_id:1"), "{info}");
+    assert!(
+        info.lines().any(|line| line.trim() == "process_id:1"),
+        "{info}"
+    );
 }
