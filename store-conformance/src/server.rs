@@ -4,22 +4,23 @@
 //! depends on no driver.
 
 mod options;
-pub(crate) use process::free_port;
 mod process;
 mod resp;
+mod shared;
 
-use std::env;
 use std::error::Error as StdError;
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use options::RedisOptions;
+pub(crate) use process::free_port;
+pub use shared::{or_skip, shared_url, shared_url_or};
+
 use process::{CommandLine, Directory, Process, Start};
 
 /// The variable that names a running server to use instead of a process of its own.
@@ -72,101 +73,6 @@ impl fmt::Display for ServerError {
 }
 
 impl StdError for ServerError {}
-
-/// The server, or `None` after a printed `SKIPPED:` line where a missing one is allowed.
-///
-/// ```no_run
-/// use store_conformance::server::{RedisServer, or_skip};
-///
-/// let Some(server) = or_skip(RedisServer::spawn()) else {
-///     return;
-/// };
-/// assert_eq!(server.command(&["PING"]).unwrap(), "PONG");
-/// ```
-///
-/// # Panics
-///
-/// If there is no server, unless none was found, `STORE_ALLOW_MISSING_REDIS` is `1` and `CI` is
-/// not set.
-#[expect(clippy::panic, reason = "a test without its server has failed")]
-pub fn or_skip<T>(server: Result<T, ServerError>) -> Option<T> {
-    match server {
-        Ok(server) => Some(server),
-        Err(error) if error.missing && missing_is_allowed() => {
-            // Not a print macro: the test harness would hide what a passing test prints.
-            let _ = writeln!(
-                io::stderr(),
-                "SKIPPED: no Redis server ({ALLOW_MISSING_VARIABLE}=1)"
-            );
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
-
-fn missing_is_allowed() -> bool {
-    skip_is_allowed(
-        env::var(ALLOW_MISSING_VARIABLE).ok().as_deref(),
-        env::var("CI").ok().as_deref(),
-    )
-}
-
-fn skip_is_allowed(allow: Option<&str>, ci: Option<&str>) -> bool {
-    allow == Some("1") && ci.is_none_or(|ci| ci.is_empty() || ci == "false")
-}
-
-/// The URL of a server that all tests of this process share.
-///
-/// In this order: `STORE_REDIS_URL`, a `redis-server` on the path, started once and killed when
-/// this process ends. Tests keep to prefixes of their own on it and never flush it.
-///
-/// # Errors
-///
-/// [`ServerError`] with the command that would help.
-pub fn shared_url() -> Result<String, ServerError> {
-    shared_url_or(|| Err("no `redis-server` on the path".to_owned()))
-}
-
-/// As [`shared_url`], with a last resort such as a container, asked at most once a process.
-///
-/// # Errors
-///
-/// [`ServerError`] with the command that would help, and the last resort's own reason.
-pub fn shared_url_or(
-    last_resort: impl FnOnce() -> Result<String, String>,
-) -> Result<String, ServerError> {
-    enum Shared {
-        Url(String),
-        Server(RedisServer),
-        Missing(String),
-        Failed(String),
-    }
-    // A static is never dropped: the guard process sees the end of this process and kills the server.
-    static SHARED: OnceLock<Shared> = OnceLock::new();
-    let shared = SHARED.get_or_init(|| {
-        if let Some(url) = given_url() {
-            return Shared::Url(url);
-        }
-        match RedisServer::spawn() {
-            Ok(server) => Shared::Server(server),
-            Err(error) if !error.missing => Shared::Failed(error.message),
-            Err(_) => match last_resort() {
-                Ok(url) => Shared::Url(url),
-                Err(reason) => Shared::Missing(reason),
-            },
-        }
-    });
-    match shared {
-        Shared::Url(url) => Ok(url.clone()),
-        Shared::Server(server) => Ok(server.url()),
-        Shared::Missing(reason) => Err(ServerError::missing(reason)),
-        Shared::Failed(message) => Err(ServerError::failed(message.clone())),
-    }
-}
-
-fn given_url() -> Option<String> {
-    env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty())
-}
 
 /// Sends one command to the server at `url` (`redis://[:password@]host:port`) and answers the
 /// reply as text, one line for each element of an array.
@@ -272,13 +178,20 @@ impl RedisServer {
         Ok(self.start()?)
     }
 
-    /// Freezes the server with SIGSTOP: connections stay open and nothing answers.
+    /// Freezes the server with SIGSTOP: connections stay open and nothing answers. It is frozen
+    /// when this returns, where the system tells of it under `/proc`.
     ///
     /// # Errors
     ///
     /// [`ServerError`] if the server does not run.
     pub fn stop(&self) -> Result<(), ServerError> {
-        self.signal("-STOP")
+        self.signal("-STOP")?;
+        let began = Instant::now();
+        // On a busy machine the signal is taken only when the server gets to run.
+        while self.pid().is_some_and(runs) && began.elapsed() < START_LIMIT {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Lets a frozen server go on with SIGCONT.
@@ -351,16 +264,14 @@ impl RedisServer {
         }
     }
 
-    /// Whether this very process answers: another server may have taken the port in between.
+    /// Whether this very process answers, and with all its data: another server may have taken the
+    /// port in between, and while it loads its data it answers this question alone.
     fn answers(&self, pid: u32) -> bool {
-        match resp::call(
-            &self.address(),
-            self.options.password.as_deref(),
-            &["INFO", "server"],
-        ) {
-            Ok(text) => text
-                .lines()
-                .any(|line| line.trim_end() == format!("process_id:{pid}")),
+        match resp::call(&self.address(), self.options.password.as_deref(), &["INFO"]) {
+            Ok(text) => {
+                let says = |line: &str| text.lines().any(|other| other.trim_end() == line);
+                says(&format!("process_id:{pid}")) && !says("loading:1")
+            }
             Err(resp::Failure::Refused(text)) => text.starts_with("NO"),
             Err(resp::Failure::Io(_)) => false,
         }
@@ -405,19 +316,19 @@ impl Drop for RedisServer {
     }
 }
 
+/// Whether a process is known to be neither frozen nor gone.
+fn runs(pid: u32) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
+    // The state is the first field behind the name, which is in parentheses.
+    let state = status.rsplit_once(") ").map(|(_, rest)| rest);
+    state.is_some_and(|state| !state.starts_with(['T', 't', 'Z', 'X']))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_skip_needs_the_variable_and_no_ci() {
-        assert!(skip_is_allowed(Some("1"), None));
-        assert!(skip_is_allowed(Some("1"), Some("false")));
-        assert!(!skip_is_allowed(Some("1"), Some("true")));
-        assert!(!skip_is_allowed(Some("1"), Some("1")));
-        assert!(!skip_is_allowed(Some("0"), None));
-        assert!(!skip_is_allowed(None, None));
-    }
 
     #[test]
     fn a_url_is_split_into_password_and_address() {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use proptest::collection::vec;
 use proptest::prelude::any;
 use store_core::{ErrorKind, RawEvent, RawSubscription, StoreAdapter};
 use tokio::time::timeout;
@@ -136,31 +135,35 @@ async fn through_outages(case: &Case, outages: &[bool]) -> CaseResult<Vec<(u64, 
     Ok(seen)
 }
 
+/// Each outage by whether the connections were frozen before they were cut. Few: a real driver takes
+/// its time to notice.
+fn outages() -> Vec<Vec<bool>> {
+    vec![vec![false, false], vec![true]]
+}
+
 pub(in crate::laws) async fn reconnect_resubscribes(run: Run) -> Outcome {
-    run.fewer(16)
-        .for_all(vec(any::<bool>(), 1..4), |case, outages| async move {
-            through_outages(&case, &outages).await.map(|_| ())
-        })
-        .await
+    run.for_each(outages(), |case, outages| async move {
+        through_outages(&case, &outages).await.map(|_| ())
+    })
+    .await
 }
 
 pub(in crate::laws) async fn gap_is_reported(run: Run) -> Outcome {
-    run.fewer(16)
-        .for_all(vec(any::<bool>(), 1..4), |case, outages| async move {
-            for (before, events) in through_outages(&case, &outages).await? {
-                let mut ledger = Ledger::starting_at(before);
-                for event in &events {
-                    ledger.take(event)?;
-                }
-                let first = events.first().map(|event| show(&case, event));
-                ensure!(
-                    events.first().is_some_and(|event| !is_message(event)),
-                    "the first event after an outage must be a gap, was {first:?}"
-                );
+    run.for_each(outages(), |case, outages| async move {
+        for (before, events) in through_outages(&case, &outages).await? {
+            let mut ledger = Ledger::starting_at(before);
+            for event in &events {
+                ledger.take(event)?;
             }
-            Ok(())
-        })
-        .await
+            let first = events.first().map(|event| show(&case, event));
+            ensure!(
+                events.first().is_some_and(|event| !is_message(event)),
+                "the first event after an outage must be a gap, was {first:?}"
+            );
+        }
+        Ok(())
+    })
+    .await
 }
 
 pub(in crate::laws) async fn close_is_an_event(run: Run) -> Outcome {

@@ -21,8 +21,8 @@ async fn burst(case: &Case, store: &Handle, sent: &mut u64, count: u64) -> CaseR
 
 pub(in crate::laws) async fn burst_lossless_or_gap(run: Run) -> Outcome {
     // How many are published while nobody reads, then how many events are read.
-    let turns = vec((0..2_200_u64, 0..1_500_usize), 0..3);
-    run.fewer(8)
+    let turns = vec((0..2_200_u64, 0..1_500_usize), 1..3);
+    run.fewer(16)
         .for_all(turns, |case, turns| async move {
             let [store, publisher] = [case.open().await?, case.open().await?];
             let mut subscription = subscribe(&case, &store, "news").await?;
