@@ -376,7 +376,7 @@ proptest! {
     }
 
     #[test]
-    fn it_agrees_with_another_checker(history in histories(12)) {
+    fn it_agrees_with_another_checker(history in histories(9)) {
         prop_assert_eq!(accepts(&history), other_checker(&history));
     }
 }
