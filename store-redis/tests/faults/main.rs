@@ -1,0 +1,36 @@
+//! What the driver promises when its server or the network fails, against servers that are made to
+//! fail. The number of each fault is in the comment of its tests. Those that measure memory need Linux.
+//!
+//! Per counter, `a` increments were acknowledged, `m` are in doubt and `v` is the value at the end:
+//! `a <= v <= a + m` holds in every test that writes.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "helpers outside of test functions end a test as its assertions do"
+)]
+
+#[cfg(target_os = "linux")]
+mod absence;
+mod answers;
+mod counter;
+mod credentials;
+mod dropped;
+mod ends;
+mod follower;
+mod load;
+mod losses;
+#[cfg(target_os = "linux")]
+mod memory;
+mod numbers;
+mod refusals;
+mod roles;
+mod scripts;
+#[cfg(target_os = "linux")]
+mod silence;
+#[cfg(target_os = "linux")]
+mod slow_reader;
+mod subscriptions;
+mod support;

@@ -1,0 +1,61 @@
+//! A reader that does not read.
+
+use std::sync::Arc;
+
+use store_core::{RawEvent, StoreAdapter};
+
+use crate::follower::{Follower, Ledger};
+use crate::memory::{Baseline, in_a_process_of_its_own};
+use crate::numbers::{Listener, check};
+use crate::support::{connect, next_event, patient_options, server};
+
+const MESSAGE_LEN: usize = 64 << 10;
+const MESSAGES: u64 = 3200;
+/// How far the quick readers may be behind, which is less than their buffers hold.
+const AHEAD: u64 = 64;
+
+/// F16
+#[test]
+fn a_slow_reader_takes_bounded_memory_and_nothing_from_the_others() {
+    in_a_process_of_its_own(
+        "slow_reader::a_slow_reader_takes_bounded_memory_and_nothing_from_the_others",
+        async || scenario().await,
+    );
+}
+
+async fn scenario() {
+    let Some(server) = server(&[]) else { return };
+    let driver = connect(patient_options(&server)).await;
+    let sender = connect(patient_options(&server)).await;
+    let mut slow = driver.subscribe("c").await.unwrap();
+    let quick = driver.subscribe("c").await.unwrap();
+    let ledger = Arc::new(Ledger::default());
+    let quick = Listener::start(quick, &ledger);
+    let filling = "x".repeat(MESSAGE_LEN);
+    let baseline = Baseline::now();
+    for number in 0..MESSAGES {
+        let message = format!("{number} {filling}");
+        let outcome = sender.publish("c", message.as_bytes()).await;
+        ledger.record(&outcome).unwrap();
+        while quick.next() + AHEAD < number {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!((ledger.next(), ledger.doubtful()), (MESSAGES, 0));
+    let quick = quick.finish().await;
+    baseline.grew_at_most("F16: memory", 80);
+    check("F16, quick", &quick);
+    assert_eq!((quick.seen, quick.gaps_seen), (MESSAGES, 0));
+    let mut follower = Follower::default();
+    let mut missed = 0;
+    while follower.next() < MESSAGES {
+        let event = next_event(&mut slow).await;
+        if let RawEvent::Gap(gap) = event {
+            missed += gap.missed.unwrap();
+        }
+        follower.take(&event, &ledger);
+    }
+    check("F16, slow", &follower);
+    assert_eq!(follower.gaps_seen, 1);
+    assert_eq!(follower.seen + missed, MESSAGES);
+}
