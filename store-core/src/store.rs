@@ -90,8 +90,9 @@ impl<C: Codec> Store<C> {
     /// The store with `prefix` in front of its keys and channels.
     ///
     /// The prefix stands there as it is, behind the prefixes and scopes that the store has. It
-    /// is part of a name and not a wall: the keys of prefix `a` include those of prefix `ab`. Use
-    /// [`scope`](Self::scope) to keep tenants apart.
+    /// is part of a name and not a wall: the keys of prefix `a` include those of prefix `ab`, and a
+    /// prefix that is written like a scope is one. Use [`scope`](Self::scope) to keep tenants
+    /// apart.
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
         self.keys = self.keys.with_prefix(prefix);
