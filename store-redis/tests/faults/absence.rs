@@ -96,7 +96,7 @@ fn waits_differ(attempts: &[Instant]) {
         half * 100.0,
         waits.iter().max().unwrap()
     );
-    // About 50 waits; that chance alone puts fewer than 5 on one side is less likely than 1 in 10^8.
+    // Chance alone puts fewer than 5 of about 50 waits on one side once in 10^8 times.
     assert!(waits.len() >= 25, "only {} waits", waits.len());
     assert!((0.1..=0.9).contains(&half), "the waits are all alike");
     at_most(

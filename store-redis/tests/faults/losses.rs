@@ -6,8 +6,8 @@ use store_core::{ErrorKind, StoreAdapter};
 
 use crate::load::Load;
 use crate::support::{
-    at_most, connect, connect_through_proxy, connections, durable_server, lasting, next_text,
-    options, publish, recovery, server, settled, soon,
+    after, at_most, connect, connect_through_proxy, connections, durable_server, lasting,
+    next_text, options, publish, recovery, server, settled, soon,
 };
 
 /// F1
@@ -87,7 +87,7 @@ async fn a_server_that_hangs_is_given_up_and_then_nothing_more_is_in_doubt() {
     settled(&server, baseline).await;
     report.check("F3", &server);
     // The connection is given up within a second; the calls after that are never sent.
-    let given_up = crate::support::after(stopped, Duration::from_secs(1));
+    let given_up = after(stopped, Duration::from_secs(1));
     let later = report.failed().filter(|call| call.began > given_up);
     let later: Vec<_> = later
         .filter(|call| call.ended < before_it_went_on)

@@ -1,5 +1,6 @@
 //! What the driver promises when its server or the network fails, against servers that are made to
-//! fail. The number of each fault is in the comment of its tests. Those that measure memory need Linux.
+//! fail. The number of each fault is in the comment of its tests; those that measure memory need
+//! Linux.
 //!
 //! Per counter, `a` increments were acknowledged, `m` are in doubt and `v` is the value at the end:
 //! `a <= v <= a + m` holds in every test that writes.
