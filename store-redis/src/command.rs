@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use redis::{Cmd, Pipeline, cmd};
 use store_core::{Condition, Expiry, TtlMillis, pattern};
 
+use crate::resp::{self, Frame};
 use crate::scripts::{self, Source};
 
 /// What a call sends, and what is known of its effect.
@@ -27,6 +28,48 @@ pub(crate) enum Effect {
     None,
     /// It may have been applied, so it is never sent again.
     Write,
+}
+
+impl Payload<'_> {
+    /// The bytes to be written. A script is called by its hash, unless the server was found not to
+    /// know it.
+    pub(crate) fn packed(&self, script_is_unknown: bool) -> Vec<u8> {
+        match self {
+            Self::One(command) => command.get_packed_command(),
+            Self::Many(pipeline) => pipeline.get_packed_pipeline(),
+            Self::Script(script) if script_is_unknown => script.by_code().get_packed_command(),
+            Self::Script(script) => script.by_hash().get_packed_command(),
+        }
+    }
+
+    /// How many frames the answer has.
+    pub(crate) fn answers(&self) -> usize {
+        match self {
+            Self::One(_) | Self::Script(_) => 1,
+            Self::Many(pipeline) => pipeline.len(),
+        }
+    }
+
+    /// Whether `answer` says that the server does not know the script.
+    pub(crate) fn is_unknown_script(&self, answer: &Frame<'_>) -> bool {
+        let says_so = matches!(answer, Frame::Error(line) if line.starts_with(b"NOSCRIPT"));
+        says_so && matches!(self, Self::Script(_))
+    }
+
+    /// The answer in `bytes`, that of a pipeline as an array; `None` if it is none.
+    pub(crate) fn answer<'b>(&self, bytes: &'b [u8]) -> Option<Frame<'b>> {
+        let mut frames = Vec::with_capacity(self.answers());
+        let mut at = 0;
+        while at < bytes.len() {
+            let (frame, length) = resp::parse(&bytes[at..]).ok()??;
+            frames.push(frame);
+            at += length;
+        }
+        match self {
+            Self::Many(_) => Some(Frame::Array(frames)),
+            Self::One(_) | Self::Script(_) => frames.pop(),
+        }
+    }
 }
 
 /// A call of a script on one key.

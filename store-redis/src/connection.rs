@@ -1,32 +1,21 @@
-//! One connection for commands, from the end of its handshake to its loss.
+//! One connection for commands, from the end of its handshake to its loss: the callers' side.
 
-use std::pin::Pin;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, OnceLock};
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
-use tokio::sync::Notify;
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout_at};
 
-use crate::command::{self, Payload};
-use crate::error::{self, Failure};
+use crate::command;
+use crate::queue::{Loss, Permit, Queue, Reply, Request};
 use crate::transport::Socket;
-
-/// How many requests may wait to be written; more wait in their callers, up to their deadlines.
-const WRITE_QUEUE: usize = 1024;
-
-/// The handshake is this crate's own, so nothing is left for the redis crate to send.
-static HANDSHAKE: LazyLock<RedisConnectionInfo> =
-    LazyLock::new(|| RedisConnectionInfo::default().set_skip_set_lib_name());
-
-/// Moves requests and answers between a connection and its socket, until either is gone. Dropping
-/// it closes the socket.
-pub(crate) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+use crate::wire::Wire;
 
 /// What requests are sent through.
 pub(crate) struct Connection {
     /// From 1, counted up with each connection of a link.
     pub(crate) generation: u64,
-    pipe: MultiplexedConnection,
+    queue: Arc<Queue>,
     /// Somebody waits for an answer in vain: see whether there is still anybody there.
     pub(crate) suspected: Notify,
     condemned: OnceLock<Condemned>,
@@ -42,60 +31,82 @@ pub(crate) enum Condemned {
     Demoted,
 }
 
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    Lost(Loss),
+    /// The deadline passed; a request that was not sent by then will not be.
+    Late {
+        was_sent: bool,
+    },
+}
+
 impl Connection {
     /// Makes a connection of a socket whose handshake is done.
-    pub(crate) async fn establish(
-        socket: Box<dyn Socket>,
-        generation: u64,
-    ) -> Result<(Arc<Self>, Driver), Failure> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(WRITE_QUEUE);
-        let (pipe, driver) = MultiplexedConnection::new_with_config(&HANDSHAKE, socket, config)
-            .await
-            .map_err(|cause| error::connection_lost(&cause.to_string()))?;
+    pub(crate) fn new(socket: Box<dyn Socket>, generation: u64) -> (Arc<Self>, Wire) {
+        let queue = Arc::new(Queue::default());
+        let wire = Wire::new(socket, Arc::clone(&queue));
         let connection = Self {
             generation,
-            pipe,
+            queue,
             suspected: Notify::new(),
             condemned: OnceLock::new(),
             condemnation: Notify::new(),
         };
-        Ok((Arc::new(connection), Box::pin(driver)))
+        (Arc::new(connection), wire)
     }
 
-    /// Sends and waits for the answer, however long it takes. An error is the loss of the
-    /// connection; what the server refuses is an answer.
-    pub(crate) async fn send(&self, payload: &Payload<'_>) -> Result<Value, RedisError> {
-        let mut pipe = self.pipe.clone();
-        match payload {
-            Payload::One(command) => pipe.send_packed_command(command).await,
-            Payload::Many(pipeline) => pipe
-                .send_packed_commands(pipeline, 0, pipeline.len())
-                .await
-                .map(Value::Array),
-            Payload::Script(script) => {
-                let answer = pipe.send_packed_command(&script.by_hash()).await?;
-                match &answer {
-                    // It was not run, so sending it again applies it once.
-                    Value::ServerError(error)
-                        if error.kind() == Some(ServerErrorKind::NoScript) =>
-                    {
-                        pipe.send_packed_command(&script.by_code()).await
+    /// Sends `packed` and waits until `deadline` for its answer of so many frames; what the server
+    /// refuses is an answer.
+    ///
+    /// `permit` comes back with the answer, or with the news that nothing was sent. Who stops
+    /// waiting leaves it with the request.
+    pub(crate) async fn send(
+        &self,
+        packed: Vec<u8>,
+        answers: usize,
+        permit: &mut Permit,
+        deadline: Instant,
+    ) -> Result<Bytes, Silence> {
+        let (sender, mut receiver) = oneshot::channel();
+        let request = Request {
+            packed,
+            answers,
+            reply: Reply {
+                sender,
+                permit: permit.take(),
+            },
+        };
+        let number = match self.queue.push(request) {
+            Ok(number) => number,
+            Err(request) => {
+                *permit = request.reply.permit;
+                return Err(Silence::Lost(Loss::Unsent));
+            }
+        };
+        let answer = match timeout_at(deadline, &mut receiver).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => {
+                receiver.close();
+                match receiver.try_recv() {
+                    Ok(answer) => Ok(answer),
+                    Err(_) => {
+                        let was_sent = self.queue.was_taken(number);
+                        return Err(Silence::Late { was_sent });
                     }
-                    _ => Ok(answer),
                 }
             }
-        }
+        };
+        // Every request is answered by its connection, also by its end.
+        let (answer, returned) = answer.unwrap_or((Err(Loss::Unanswered), None));
+        *permit = returned;
+        answer.map_err(Silence::Lost)
     }
 
     /// Asks for a sign of life. An error reply, such as `BUSY` or `LOADING`, is one too.
-    pub(crate) async fn ping(&self) -> Result<Value, RedisError> {
-        self.pipe
-            .clone()
-            .send_packed_command(&command::ping())
-            .await
+    pub(crate) async fn ping(&self, deadline: Instant) -> Result<Bytes, Silence> {
+        let packed = command::ping().get_packed_command();
+        self.send(packed, 1, &mut None, deadline).await
     }
 
     /// Keeps further calls from using this connection, and has it replaced.
@@ -120,3 +131,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,8 +139,12 @@ impl StoreAdapter for RedisDriver {
             return Ok(Vec::new());
         }
         check_batch(keys.len())?;
-        let read = |value| reply::values(value, keys.len());
-        self.link.call(|| command::get_many(keys), read).await
+        self.link
+            .call(
+                || command::get_many(keys),
+                |frame| reply::values(frame, keys.len()),
+            )
+            .await
     }
 
     async fn set_many(&self, entries: &[(&str, &[u8])], ttl: Option<TtlMillis>) -> Result<()> {
@@ -152,8 +156,9 @@ impl StoreAdapter for RedisDriver {
         if ttl.is_none() {
             return self.link.call(request, reply::done).await;
         }
-        let read = |value| reply::all_done(value, entries.len());
-        self.link.call(request, read).await
+        self.link
+            .call(request, |frame| reply::all_done(frame, entries.len()))
+            .await
     }
 
     async fn delete_many(&self, keys: &[&str]) -> Result<u64> {

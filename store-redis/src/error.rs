@@ -5,11 +5,11 @@ mod connecting;
 use std::fmt;
 use std::time::Duration;
 
-use redis::{RedisError, ServerError, Value};
 use store_core::{Error, ErrorKind};
 
 use crate::command::{Effect, Payload};
 use crate::options::Address;
+use crate::resp::{self, Frame};
 
 pub(crate) use connecting::*;
 
@@ -49,11 +49,6 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
-}
-
-/// The server answered a command with an error.
-pub(crate) fn server(error: &ServerError) -> Error {
-    reply(error.code(), error.details().unwrap_or_default()).into_error()
 }
 
 /// Decides the kind of an error reply by its code, and by its text where the code is the general
@@ -216,23 +211,24 @@ pub(crate) enum Remedy {
     Reconnect,
 }
 
-/// The remedy for `answer`, if it refuses all of `payload` for a reason that passes.
-pub(crate) fn remedy(answer: &Value, payload: &Payload<'_>) -> Option<Remedy> {
-    match (answer, payload) {
-        (Value::ServerError(error), _) => remedy_for(error.code()),
-        // Of a pipeline, each part must have been refused.
-        (Value::Array(answers), Payload::Many(_)) => {
-            let mut remedies = answers.iter().map(|answer| match answer {
-                Value::ServerError(error) => remedy_for(error.code()),
-                _ => None,
-            });
-            let first = remedies.next()??;
-            remedies
-                .all(|remedy| remedy == Some(first))
-                .then_some(first)
-        }
+/// The remedy for `answer`, if it refuses all of a request for a reason that passes.
+pub(crate) fn remedy(answer: &Frame<'_>, payload: &Payload<'_>) -> Option<Remedy> {
+    let of = |frame: &Frame<'_>| match frame {
+        Frame::Error(line) => remedy_for(&resp::split_error(line).0),
         _ => None,
-    }
+    };
+    let Payload::Many(_) = payload else {
+        return of(answer);
+    };
+    // Of a pipeline, each part must have been refused.
+    let Frame::Array(answers) = answer else {
+        return None;
+    };
+    let first = of(answers.first()?)?;
+    answers
+        .iter()
+        .all(|answer| of(answer) == Some(first))
+        .then_some(first)
 }
 
 fn remedy_for(code: &str) -> Option<Remedy> {
@@ -254,18 +250,27 @@ pub(crate) fn too_many_calls(max_in_flight: usize, timeout: Duration) -> Error {
     )
 }
 
-/// The connection was lost after the request was handed to it.
-pub(crate) fn lost(effect: Effect, cause: &RedisError) -> Error {
+/// The connection was lost after the request was written.
+pub(crate) fn lost(effect: Effect) -> Error {
     unanswered(
         effect,
         "the connection to Redis was lost before the answer came".to_owned(),
     )
-    .with_source(cause.clone())
 }
 
-/// The deadline passed after the request was handed to the connection.
+/// The deadline passed after the request was written.
 pub(crate) fn timed_out(effect: Effect, timeout: Duration) -> Error {
     unanswered(effect, format!("Redis did not answer within {timeout:?}"))
+}
+
+/// The deadline passed before the request was written, and now it will not be.
+pub(crate) fn not_sent(timeout: Duration) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!(
+            "Redis did not take the request within {timeout:?}, and it was withdrawn; try again"
+        ),
+    )
 }
 
 /// The answer is none that the command can have. The connection must not be used any more: answers

@@ -17,6 +17,8 @@ enum Step {
     Required,
     /// No error, and the role of a server that suits: `HELLO` answers it.
     Role,
+    /// The role of a server that suits, unless the user may not ask for it.
+    OptionalRole,
     /// Anything: a user may lack the right to name its connection.
     Optional,
     /// A sign of life: without credentials this is where the server asks for them.
@@ -70,13 +72,14 @@ pub(crate) async fn shake_hands(
 
 fn check(step: Step, frame: &Frame<'_>, options: &RedisOptions) -> Result<(), Failure> {
     let Frame::Error(line) = frame else {
-        let suits = step != Step::Role || options.allow_replica || role(frame) != Some(b"replica");
+        let asked = matches!(step, Step::Role | Step::OptionalRole);
+        let suits = !asked || options.allow_replica || !is_replica(frame);
         return suits.then_some(()).ok_or_else(|| error::replica(options));
     };
     let (code, detail) = resp::split_error(line);
     let passes = match step {
         Step::Required | Step::Role => false,
-        Step::Optional => !detail.contains("max number of clients"),
+        Step::Optional | Step::OptionalRole => !detail.contains("max number of clients"),
         // A server that loads, or a user without PING, answers all the same.
         Step::Alive => matches!(code.as_str(), "NOPERM" | "LOADING" | "BUSY" | "MASTERDOWN"),
     };
@@ -86,16 +89,17 @@ fn check(step: Step, frame: &Frame<'_>, options: &RedisOptions) -> Result<(), Fa
     Err(error::handshake_refused(options, &code, &detail))
 }
 
-/// The role in the answer to `HELLO`, which a restricted user may ask for, unlike `ROLE` and `INFO`.
-/// A proxy may leave it out.
-fn role<'a>(answer: &Frame<'a>) -> Option<&'a [u8]> {
+/// Whether the server says that it is a replica: in the answer to `HELLO`, which a restricted user
+/// may ask for, or to `ROLE`. A proxy may leave it out.
+fn is_replica(answer: &Frame<'_>) -> bool {
     let Frame::Array(parts) = answer else {
-        return None;
+        return false;
     };
-    parts.chunks_exact(2).find_map(|pair| match pair {
-        [Frame::Bulk(b"role"), Frame::Bulk(role)] => Some(*role),
-        _ => None,
-    })
+    if parts.first() == Some(&Frame::Bulk(b"slave")) {
+        return true;
+    }
+    let mut pairs = parts.chunks_exact(2);
+    pairs.any(|pair| pair == [Frame::Bulk(b"role"), Frame::Bulk(b"replica")])
 }
 
 fn steps(
@@ -120,6 +124,9 @@ fn steps(
             let mut name = cmd("CLIENT");
             name.arg("SETNAME").arg(&options.client_name);
             steps.push((Step::Optional, name));
+        }
+        if purpose == Purpose::Commands && !options.allow_replica {
+            steps.push((Step::OptionalRole, cmd("ROLE")));
         }
     }
     if purpose == Purpose::Commands && options.database != 0 {
@@ -222,7 +229,7 @@ mod tests {
         );
         assert_eq!(
             sent(&resp2, Purpose::Commands),
-            "AUTH app pw CLIENT SETNAME igniter-store SELECT 2 PING"
+            "AUTH app pw CLIENT SETNAME igniter-store ROLE SELECT 2 PING"
         );
         assert_eq!(
             sent(&full, Purpose::PubSub),
@@ -233,9 +240,9 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_lives_is_accepted() {
         for answers in [
-            b"+OK\r\n+PONG\r\n".as_slice(),
-            b"-NOPERM no\r\n-NOPERM no\r\n",
-            b"+OK\r\n-LOADING wait\r\n",
+            b"+OK\r\n*1\r\n$6\r\nmaster\r\n+PONG\r\n".as_slice(),
+            b"-NOPERM no\r\n-NOPERM no\r\n-NOPERM no\r\n",
+            b"+OK\r\n-LOADING wait\r\n-LOADING wait\r\n",
         ] {
             assert!(outcome(answers).await.is_ok(), "{answers:?}");
         }
@@ -245,7 +252,7 @@ mod tests {
     async fn a_server_that_refuses_is_not() {
         for (answers, kind) in [
             (
-                b"-NOAUTH no\r\n-NOAUTH no\r\n".as_slice(),
+                b"-NOAUTH no\r\n-NOAUTH no\r\n-NOAUTH no\r\n".as_slice(),
                 ErrorKind::PermissionDenied,
             ),
             (
@@ -254,7 +261,11 @@ mod tests {
             ),
             (b"HTTP/1.1 400 Bad Request\r\n", ErrorKind::Unavailable),
             (b"+OK\r\n", ErrorKind::Unavailable),
-            (b"+OK\r\n+PONG\r\n+PONG\r\n", ErrorKind::Unavailable),
+            (b"+OK\r\n*0\r\n+PONG\r\n+PONG\r\n", ErrorKind::Unavailable),
+            (
+                b"+OK\r\n*2\r\n$5\r\nslave\r\n:1\r\n+PONG\r\n",
+                ErrorKind::Unavailable,
+            ),
         ] {
             let failure = outcome(answers).await.unwrap_err();
             assert_eq!(failure.kind, kind, "{failure}");

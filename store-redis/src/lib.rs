@@ -10,6 +10,7 @@ mod handshake;
 mod hub;
 mod link;
 mod options;
+mod queue;
 mod registry;
 mod reply;
 mod resp;
@@ -22,6 +23,7 @@ mod supervisor;
 mod tls;
 mod transport;
 mod url;
+mod wire;
 
 pub use credentials::Credentials;
 pub use driver::RedisDriver;

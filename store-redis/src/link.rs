@@ -5,20 +5,26 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use redis::Value;
 use store_core::{Error, Health, Result};
-use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::command::{Effect, Request};
-use crate::connection::{Condemned, Connection};
+use crate::connection::{Condemned, Connection, Silence};
 use crate::error::{self, Failure, Remedy};
+use crate::queue::Loss;
 use crate::reply::{self, Refusal};
+use crate::resp::{self, Frame};
 use crate::supervisor::supervise;
 use crate::transport::{Purpose, Transport};
+
+/// What must be left of the time of a call for it to be sent again: a refusal is certain, and a
+/// write without an answer is not.
+const TIME_FOR_AN_ANSWER: Duration = Duration::from_millis(50);
 
 /// One connection at a time, replaced for ever when it is lost.
 ///
@@ -31,9 +37,10 @@ pub(crate) struct Link {
 /// What the calls and the task share.
 pub(crate) struct Shared {
     pub(crate) transport: Arc<Transport>,
-    /// One for each call that may be in flight. A call holds it to its end, also while it waits for
-    /// a connection, so that a server that is gone holds up no more calls than one that is slow.
-    permits: Semaphore,
+    /// One for each call that may be in flight. A call has it also while it waits for a connection,
+    /// so that a server that is gone holds up no more calls than one that is slow, and leaves it
+    /// with its request if it does not wait for the answer.
+    permits: Arc<Semaphore>,
     state: watch::Sender<State>,
 }
 
@@ -60,14 +67,13 @@ impl Link {
     pub(crate) async fn connect(transport: Arc<Transport>) -> Result<Self> {
         let socket = transport.open(Purpose::Commands).await;
         let socket = socket.map_err(Failure::into_error)?;
-        let established = Connection::establish(socket, 1).await;
-        let (connection, driver) = established.map_err(Failure::into_error)?;
+        let (connection, wire) = Connection::new(socket, 1);
         let shared = Arc::new(Shared {
-            permits: Semaphore::new(transport.options.max_in_flight),
+            permits: Arc::new(Semaphore::new(transport.options.max_in_flight)),
             state: watch::Sender::new(State::Up(Arc::clone(&connection))),
             transport,
         });
-        let task = tokio::spawn(supervise(Arc::clone(&shared), connection, driver));
+        let task = tokio::spawn(supervise(Arc::clone(&shared), connection, wire));
         Ok(Self {
             shared,
             task: Mutex::new(Some(task)),
@@ -89,44 +95,66 @@ impl Link {
     pub(crate) async fn call<'a, T>(
         &self,
         request: impl FnOnce() -> Request<'a>,
-        read: impl FnOnce(Value) -> Result<T, Refusal>,
+        read: impl FnOnce(Frame<'_>) -> Result<T, Refusal>,
     ) -> Result<T> {
         let deadline = Instant::now() + self.shared.transport.options.call_timeout;
-        let _permit = self.permit(deadline).await?;
+        let permit = self.permit(deadline).await?;
         // Boxed since it is large, and the calls that still wait for a permit may be many.
-        Box::pin(self.exchange(deadline, request(), read)).await
+        Box::pin(self.exchange(deadline, permit, request(), read)).await
     }
 
     async fn exchange<T>(
         &self,
         deadline: Instant,
+        permit: OwnedSemaphorePermit,
         request: Request<'_>,
-        read: impl FnOnce(Value) -> Result<T, Refusal>,
+        read: impl FnOnce(Frame<'_>) -> Result<T, Refusal>,
     ) -> Result<T> {
         let options = &self.shared.transport.options;
-        let mut may_repeat = request.effect == Effect::None;
+        let Request { payload, effect } = request;
+        let mut permit = Some(permit);
+        let mut may_repeat = effect == Effect::None;
+        let mut script_is_unknown = false;
         let mut lost_generation = 0;
         let mut backoff = Backoff::new();
         loop {
             let connection = self.connection(deadline, lost_generation).await?;
-            let answer = match timeout_at(deadline, connection.send(&request.payload)).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(_cause)) if may_repeat => {
+            let packed = payload.packed(script_is_unknown);
+            let sent = connection.send(packed, payload.answers(), &mut permit, deadline);
+            let answer = match sent.await {
+                Ok(answer) => answer,
+                Err(Silence::Lost(Loss::Unsent)) => {
+                    lost_generation = connection.generation;
+                    continue;
+                }
+                Err(Silence::Lost(Loss::Unanswered)) if may_repeat => {
                     may_repeat = false;
                     lost_generation = connection.generation;
                     continue;
                 }
-                Ok(Err(cause)) => return Err(error::lost(request.effect, &cause)),
-                Err(_elapsed) => {
+                Err(Silence::Lost(Loss::Unanswered)) => return Err(error::lost(effect)),
+                Err(Silence::Late { was_sent }) => {
                     connection.suspected.notify_one();
-                    return Err(error::timed_out(request.effect, options.call_timeout));
+                    return Err(match was_sent {
+                        true => error::timed_out(effect, options.call_timeout),
+                        false => error::not_sent(options.call_timeout),
+                    });
                 }
             };
             if connection.condemned() == Some(Condemned::Spoilt) {
                 // It may be the answer to another request.
-                return Err(error::malformed(request.effect));
+                return Err(error::malformed(effect));
             }
-            match error::remedy(&answer, &request.payload) {
+            let Some(answer) = payload.answer(&answer) else {
+                connection.condemn(Condemned::Spoilt);
+                return Err(error::malformed(effect));
+            };
+            if !script_is_unknown && payload.is_unknown_script(&answer) {
+                // It was not run, so sending it again applies it once.
+                script_is_unknown = true;
+                continue;
+            }
+            match error::remedy(&answer, &payload) {
                 Some(Remedy::Reconnect) if !options.allow_replica => {
                     connection.condemn(Condemned::Demoted);
                     lost_generation = connection.generation;
@@ -134,7 +162,7 @@ impl Link {
                 }
                 Some(Remedy::Wait) => {
                     let wait = backoff.next_wait();
-                    if Instant::now() + wait < deadline {
+                    if Instant::now() + wait + TIME_FOR_AN_ANSWER < deadline {
                         sleep(wait).await;
                         continue;
                     }
@@ -145,7 +173,7 @@ impl Link {
                 Refusal::Error(error) => error,
                 Refusal::Malformed => {
                     connection.condemn(Condemned::Spoilt);
-                    error::malformed(request.effect)
+                    error::malformed(effect)
                 }
             });
         }
@@ -166,21 +194,25 @@ impl Link {
     async fn ask(&self, connection: &Connection) -> Health {
         let call_timeout = self.shared.transport.options.call_timeout;
         let start = Instant::now();
-        let answer = match timeout(call_timeout, connection.ping()).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_lost)) => {
+        let answer = match connection.ping(start + call_timeout).await {
+            Ok(answer) => answer,
+            Err(Silence::Lost(_)) => {
                 return match &*self.shared.state.borrow() {
                     State::Closed { .. } => Health::closed(),
                     State::Down { cause, .. } => Health::down(cause.to_string()),
                     State::Up(_) => Health::down("the connection was lost and is being replaced"),
                 };
             }
-            Err(_elapsed) => {
+            Err(Silence::Late { .. }) => {
                 connection.suspected.notify_one();
                 return Health::down(format!("Redis did not answer within {call_timeout:?}"));
             }
         };
-        match reply::pong(answer) {
+        let answer = match resp::parse(&answer) {
+            Ok(Some((frame, _))) => reply::pong(frame),
+            _ => Err(Refusal::Malformed),
+        };
+        match answer {
             Ok(()) => Health::up(start.elapsed()),
             Err(Refusal::Error(error)) => Health::down(error.to_string()),
             Err(Refusal::Malformed) => {
@@ -206,13 +238,14 @@ impl Link {
     }
 
     /// The right to have a call in flight, waited for until `deadline`.
-    async fn permit(&self, deadline: Instant) -> Result<SemaphorePermit<'_>> {
-        match self.shared.permits.try_acquire() {
+    async fn permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit> {
+        let permits = || Arc::clone(&self.shared.permits);
+        match permits().try_acquire_owned() {
             Ok(permit) => return Ok(permit),
             Err(TryAcquireError::Closed) => return Err(Error::closed()),
             Err(TryAcquireError::NoPermits) => {}
         }
-        match timeout_at(deadline, self.shared.permits.acquire()).await {
+        match timeout_at(deadline, permits().acquire_owned()).await {
             Ok(Err(_closed)) => return Err(Error::closed()),
             // A permit that comes together with the deadline comes too late: where many calls end at
             // once, the others that waited as long would all be sent, for nobody.

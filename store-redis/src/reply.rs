@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::Value;
 use store_core::{Error, Ttl};
 
 use crate::error;
+use crate::resp::{self, Frame};
 
 /// Why an answer is no value.
 #[derive(Debug)]
@@ -22,43 +22,43 @@ pub(crate) enum Refusal {
 type Reply<T> = Result<T, Refusal>;
 
 /// A value or its absence, as `GET` answers.
-pub(crate) fn bytes(value: Value) -> Reply<Option<Bytes>> {
-    match value {
-        Value::BulkString(bytes) => Ok(Some(bytes.into())),
-        Value::Nil => Ok(None),
+pub(crate) fn bytes(frame: Frame<'_>) -> Reply<Option<Bytes>> {
+    match frame {
+        Frame::Bulk(bytes) => Ok(Some(Bytes::copy_from_slice(bytes))),
+        Frame::Nil => Ok(None),
         other => Err(refusal(other)),
     }
 }
 
 /// As many values as keys were asked for, as `MGET` answers.
-pub(crate) fn values(value: Value, count: usize) -> Reply<Vec<Option<Bytes>>> {
-    match value {
-        Value::Array(values) if values.len() == count => values.into_iter().map(bytes).collect(),
+pub(crate) fn values(frame: Frame<'_>, count: usize) -> Reply<Vec<Option<Bytes>>> {
+    match frame {
+        Frame::Array(values) if values.len() == count => values.into_iter().map(bytes).collect(),
         other => Err(refusal(other)),
     }
 }
 
 /// Whether a `SET` wrote.
-pub(crate) fn written(value: Value) -> Reply<bool> {
-    match value {
-        Value::Okay => Ok(true),
-        Value::Nil => Ok(false),
+pub(crate) fn written(frame: Frame<'_>) -> Reply<bool> {
+    match frame {
+        Frame::Line(b"OK") => Ok(true),
+        Frame::Nil => Ok(false),
         other => Err(refusal(other)),
     }
 }
 
 /// That a command was carried out, where it has no other answer.
-pub(crate) fn done(value: Value) -> Reply<()> {
-    match value {
-        Value::Okay => Ok(()),
+pub(crate) fn done(frame: Frame<'_>) -> Reply<()> {
+    match frame {
+        Frame::Line(b"OK") => Ok(()),
         other => Err(refusal(other)),
     }
 }
 
 /// That each of `count` pipelined commands was carried out.
-pub(crate) fn all_done(value: Value, count: usize) -> Reply<()> {
-    let Value::Array(values) = value else {
-        return Err(refusal(value));
+pub(crate) fn all_done(frame: Frame<'_>, count: usize) -> Reply<()> {
+    let Frame::Array(values) = frame else {
+        return Err(refusal(frame));
     };
     if values.len() != count {
         return Err(Refusal::Malformed);
@@ -79,34 +79,34 @@ pub(crate) fn all_done(value: Value, count: usize) -> Reply<()> {
 }
 
 /// Zero or one.
-pub(crate) fn flag(value: Value) -> Reply<bool> {
-    match value {
-        Value::Int(0) => Ok(false),
-        Value::Int(1) => Ok(true),
+pub(crate) fn flag(frame: Frame<'_>) -> Reply<bool> {
+    match frame {
+        Frame::Integer(0) => Ok(false),
+        Frame::Integer(1) => Ok(true),
         other => Err(refusal(other)),
     }
 }
 
 /// A number of things.
-pub(crate) fn count(value: Value) -> Reply<u64> {
-    match value {
-        Value::Int(count) => u64::try_from(count).map_err(|_| Refusal::Malformed),
+pub(crate) fn count(frame: Frame<'_>) -> Reply<u64> {
+    match frame {
+        Frame::Integer(count) => u64::try_from(count).map_err(|_| Refusal::Malformed),
         other => Err(refusal(other)),
     }
 }
 
 /// A counter, as `INCRBY` answers.
-pub(crate) fn counter(value: Value) -> Reply<i64> {
-    match value {
-        Value::Int(counter) => Ok(counter),
+pub(crate) fn counter(frame: Frame<'_>) -> Reply<i64> {
+    match frame {
+        Frame::Integer(counter) => Ok(counter),
         other => Err(refusal(other)),
     }
 }
 
 /// A counter as text, as scripts answer.
-pub(crate) fn counter_text(value: Value) -> Reply<i64> {
-    match value {
-        Value::BulkString(text) => std::str::from_utf8(&text)
+pub(crate) fn counter_text(frame: Frame<'_>) -> Reply<i64> {
+    match frame {
+        Frame::Bulk(text) => std::str::from_utf8(text)
             .ok()
             .and_then(|text| text.parse().ok())
             .ok_or(Refusal::Malformed),
@@ -115,12 +115,12 @@ pub(crate) fn counter_text(value: Value) -> Reply<i64> {
 }
 
 /// What is left of a life, as `PTTL` answers.
-pub(crate) fn ttl(value: Value) -> Reply<Ttl> {
-    match value {
-        Value::Int(-2) => Ok(Ttl::Missing),
-        Value::Int(-1) => Ok(Ttl::Forever),
+pub(crate) fn ttl(frame: Frame<'_>) -> Reply<Ttl> {
+    match frame {
+        Frame::Integer(-2) => Ok(Ttl::Missing),
+        Frame::Integer(-1) => Ok(Ttl::Forever),
         // The key is there, so something is left, if less than the server's clock can tell.
-        Value::Int(millis @ 0..) => Ok(Ttl::Left(Duration::from_millis(
+        Frame::Integer(millis @ 0..) => Ok(Ttl::Left(Duration::from_millis(
             millis.unsigned_abs().max(1),
         ))),
         other => Err(refusal(other)),
@@ -128,21 +128,21 @@ pub(crate) fn ttl(value: Value) -> Reply<Ttl> {
 }
 
 /// The cursor and the keys of a step of a scan, as `SCAN` answers.
-pub(crate) fn page(value: Value) -> Reply<(u64, Vec<Vec<u8>>)> {
-    let Value::Array(parts) = value else {
-        return Err(refusal(value));
+pub(crate) fn page(frame: Frame<'_>) -> Reply<(u64, Vec<Vec<u8>>)> {
+    let Frame::Array(parts) = frame else {
+        return Err(refusal(frame));
     };
-    let Ok([Value::BulkString(cursor), Value::Array(keys)]) = <[Value; 2]>::try_from(parts) else {
+    let Ok([Frame::Bulk(cursor), Frame::Array(keys)]) = <[Frame<'_>; 2]>::try_from(parts) else {
         return Err(Refusal::Malformed);
     };
-    let cursor = std::str::from_utf8(&cursor)
+    let cursor = std::str::from_utf8(cursor)
         .ok()
         .and_then(|cursor| cursor.parse().ok())
         .ok_or(Refusal::Malformed)?;
     let keys = keys
         .into_iter()
         .map(|key| match key {
-            Value::BulkString(key) => Ok(key),
+            Frame::Bulk(key) => Ok(key.to_vec()),
             _ => Err(Refusal::Malformed),
         })
         .collect::<Reply<_>>()?;
@@ -150,16 +150,19 @@ pub(crate) fn page(value: Value) -> Reply<(u64, Vec<Vec<u8>>)> {
 }
 
 /// The answer to `PING`.
-pub(crate) fn pong(value: Value) -> Reply<()> {
-    match value {
-        Value::SimpleString(text) if text == "PONG" => Ok(()),
+pub(crate) fn pong(frame: Frame<'_>) -> Reply<()> {
+    match frame {
+        Frame::Line(b"PONG") => Ok(()),
         other => Err(refusal(other)),
     }
 }
 
-fn refusal(value: Value) -> Refusal {
-    match value {
-        Value::ServerError(error) => Refusal::Error(error::server(&error)),
+fn refusal(frame: Frame<'_>) -> Refusal {
+    match frame {
+        Frame::Error(line) => {
+            let (code, detail) = resp::split_error(line);
+            Refusal::Error(error::reply(&code, &detail).into_error())
+        }
         _ => Refusal::Malformed,
     }
 }
@@ -170,19 +173,19 @@ mod tests {
 
     use super::*;
 
-    fn bulk(text: &str) -> Value {
-        Value::BulkString(text.into())
+    fn bulk(text: &str) -> Frame<'_> {
+        Frame::Bulk(text.as_bytes())
     }
 
-    fn parsed(wire: &str) -> Value {
-        redis::parse_redis_value(wire.as_bytes()).unwrap()
+    fn parsed(wire: &str) -> Frame<'_> {
+        resp::parse(wire.as_bytes()).unwrap().unwrap().0
     }
 
     #[test]
     fn numbers_are_checked_and_never_wrap() {
-        assert!(matches!(count(Value::Int(-1)), Err(Refusal::Malformed)));
-        assert!(matches!(flag(Value::Int(2)), Err(Refusal::Malformed)));
-        assert!(matches!(ttl(Value::Int(-3)), Err(Refusal::Malformed)));
+        assert!(matches!(count(Frame::Integer(-1)), Err(Refusal::Malformed)));
+        assert!(matches!(flag(Frame::Integer(2)), Err(Refusal::Malformed)));
+        assert!(matches!(ttl(Frame::Integer(-3)), Err(Refusal::Malformed)));
         assert!(matches!(
             counter_text(bulk("9223372036854775808")),
             Err(Refusal::Malformed)
@@ -195,19 +198,19 @@ mod tests {
 
     #[test]
     fn a_key_in_its_last_millisecond_has_one_left() {
-        assert_eq!(ttl(Value::Int(-2)).unwrap(), Ttl::Missing);
-        assert_eq!(ttl(Value::Int(-1)).unwrap(), Ttl::Forever);
+        assert_eq!(ttl(Frame::Integer(-2)).unwrap(), Ttl::Missing);
+        assert_eq!(ttl(Frame::Integer(-1)).unwrap(), Ttl::Forever);
         let left = |millis| Ttl::Left(Duration::from_millis(millis));
-        assert_eq!(ttl(Value::Int(0)).unwrap(), left(1));
-        assert_eq!(ttl(Value::Int(7)).unwrap(), left(7));
+        assert_eq!(ttl(Frame::Integer(0)).unwrap(), left(1));
+        assert_eq!(ttl(Frame::Integer(7)).unwrap(), left(7));
     }
 
     #[test]
     fn an_answer_of_another_shape_is_no_value() {
-        assert!(matches!(bytes(Value::Int(1)), Err(Refusal::Malformed)));
-        assert!(matches!(bytes(Value::Okay), Err(Refusal::Malformed)));
+        assert!(matches!(bytes(Frame::Integer(1)), Err(Refusal::Malformed)));
+        assert!(matches!(bytes(Frame::Line(b"OK")), Err(Refusal::Malformed)));
         assert!(matches!(written(bulk("OK")), Err(Refusal::Malformed)));
-        let one = Value::Array(vec![bulk("a")]);
+        let one = Frame::Array(vec![bulk("a")]);
         assert!(matches!(values(one, 2), Err(Refusal::Malformed)));
         assert!(matches!(
             page(parsed("*1\r\n:1\r\n")),

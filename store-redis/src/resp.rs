@@ -1,11 +1,9 @@
-//! The part of Redis's wire protocol that the handshake and pub/sub read.
+//! Reading Redis's wire protocol: where a frame ends, and what it says.
 //!
-//! Commands go through the `redis` crate. Pub/sub has its own reader because a subscription must
-//! become live exactly at its confirmation, in the order of the wire, and without an unbounded
-//! queue in between.
+//! Two steps, so that a connection only finds ends, and who asked reads the answer.
 
 /// A reply or push, borrowed from the buffer it was read into.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Frame<'a> {
     /// A status, boolean, double or big number: one line.
     Line(&'a [u8]),
@@ -36,6 +34,41 @@ pub(crate) fn parse(input: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Malforme
     Ok(frame.map(|frame| (frame, reader.at)))
 }
 
+/// Finds where frames end in a buffer that fills, without looking twice at what is there already.
+#[derive(Debug, Default)]
+pub(crate) struct Framer {
+    at: usize,
+    missing: Option<usize>,
+}
+
+impl Framer {
+    /// The length of the first `frames` frames of `input`, or `None` where they are not complete
+    /// yet: then `input` must be the same again, with more behind it.
+    pub(crate) fn end(&mut self, input: &[u8], frames: usize) -> Result<Option<usize>, Malformed> {
+        let mut reader = Reader { input, at: self.at };
+        let mut missing = self.missing.take().unwrap_or(frames);
+        while missing > 0 {
+            let Some(item) = reader.item()? else {
+                self.missing = Some(missing);
+                return Ok(None);
+            };
+            missing -= 1;
+            if let Item::Elements(count) = item {
+                missing += count;
+            }
+            self.at = reader.at;
+        }
+        Ok(Some(std::mem::take(&mut self.at)))
+    }
+}
+
+/// What one line, and the bytes that it announces, say.
+enum Item<'a> {
+    Whole(Frame<'a>),
+    /// So many frames that follow are its elements.
+    Elements(usize),
+}
+
 struct Reader<'a> {
     input: &'a [u8],
     at: usize,
@@ -43,39 +76,60 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn frame(&mut self, depth: usize) -> Result<Option<Frame<'a>>, Malformed> {
+        match self.item()? {
+            None => Ok(None),
+            Some(Item::Whole(frame)) => Ok(Some(frame)),
+            Some(Item::Elements(count)) => self.elements(count, depth),
+        }
+    }
+
+    /// Leaves `at` where it is if the item is not complete.
+    fn item(&mut self) -> Result<Option<Item<'a>>, Malformed> {
+        let start = self.at;
         let Some(line) = self.line()? else {
             return Ok(None);
         };
         let [kind, text @ ..] = line else {
             return Err(Malformed);
         };
-        match kind {
-            b'+' | b',' | b'#' | b'(' => Ok(Some(Frame::Line(text))),
-            b'-' => Ok(Some(Frame::Error(text))),
-            b'_' => Ok(Some(Frame::Nil)),
-            b':' => Ok(Some(Frame::Integer(integer(text)?))),
+        let frame = match kind {
+            b'+' | b',' | b'#' | b'(' => Frame::Line(text),
+            b'-' => Frame::Error(text),
+            b'_' => Frame::Nil,
+            b':' => Frame::Integer(integer(text)?),
             b'$' | b'!' | b'=' => match integer(text)? {
-                -1 => Ok(Some(Frame::Nil)),
-                length @ 0..=MAX_BULK => Ok(self.bulk(length as usize)?.map(|bytes| match kind {
-                    b'!' => Frame::Error(bytes),
-                    _ => Frame::Bulk(bytes),
-                })),
-                _ => Err(Malformed),
+                -1 => Frame::Nil,
+                length @ 0..=MAX_BULK => {
+                    let Some(bytes) = self.bulk(length as usize)? else {
+                        self.at = start;
+                        return Ok(None);
+                    };
+                    match kind {
+                        b'!' => Frame::Error(bytes),
+                        _ => Frame::Bulk(bytes),
+                    }
+                }
+                _ => return Err(Malformed),
             },
-            b'*' | b'>' | b'~' => self.elements(integer(text)?, depth),
-            b'%' => self.elements(integer(text)?.saturating_mul(2), depth),
-            _ => Err(Malformed),
-        }
+            b'*' | b'>' | b'~' | b'%' => match (integer(text)?, kind) {
+                (-1, _) => Frame::Nil,
+                (count @ 0..=MAX_ELEMENTS, b'%') => {
+                    return Ok(Some(Item::Elements(2 * count as usize)));
+                }
+                (count @ 0..=MAX_ELEMENTS, _) => return Ok(Some(Item::Elements(count as usize))),
+                _ => return Err(Malformed),
+            },
+            _ => return Err(Malformed),
+        };
+        Ok(Some(Item::Whole(frame)))
     }
 
-    fn elements(&mut self, count: i64, depth: usize) -> Result<Option<Frame<'a>>, Malformed> {
-        match count {
-            -1 => return Ok(Some(Frame::Nil)),
-            0..=MAX_ELEMENTS if depth < MAX_DEPTH => {}
-            _ => return Err(Malformed),
+    fn elements(&mut self, count: usize, depth: usize) -> Result<Option<Frame<'a>>, Malformed> {
+        if depth >= MAX_DEPTH {
+            return Err(Malformed);
         }
         // The count is the server's word; only what really came is worth memory.
-        let mut elements = Vec::with_capacity(count.min(16) as usize);
+        let mut elements = Vec::with_capacity(count.min(128));
         for _ in 0..count {
             let Some(element) = self.frame(depth + 1)? else {
                 return Ok(None);
@@ -167,18 +221,41 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_frames_is_found_however_they_arrive() {
+        let frames: [&[u8]; 6] = [
+            b"+OK\r\n",
+            b"$4\r\na\r\nb\r\n",
+            b"*2\r\n*2\r\n:1\r\n$0\r\n\r\n%1\r\n+k\r\n*0\r\n",
+            b"$-1\r\n",
+            b"*-1\r\n",
+            b"-ERR no\r\n",
+        ];
+        for frame in frames {
+            let mut framer = Framer::default();
+            for length in 0..frame.len() {
+                assert_eq!(framer.end(&frame[..length], 1), Ok(None), "{length} bytes");
+            }
+            assert_eq!(framer.end(frame, 1), Ok(Some(frame.len())));
+            let twice = [frame, frame, b"+more"].concat();
+            assert_eq!(framer.end(&twice, 2), Ok(Some(2 * frame.len())));
+        }
+    }
+
+    #[test]
     fn garbage_is_refused() {
         for input in [
             b"hello\r\n".as_slice(),
             b":1x\r\n",
             b"$1\r\nabc",
             b"$-2\r\n",
+            b"*-2\r\n",
             b"$999999999999\r\n",
             b"*99999999\r\n",
             b"+no carriage return\n",
             b"\r\n",
         ] {
             assert_eq!(parse(input), Err(Malformed), "{input:?}");
+            assert_eq!(Framer::default().end(input, 1), Err(Malformed), "{input:?}");
         }
         assert_eq!(
             parse(&b"*1\r\n".repeat(20)),

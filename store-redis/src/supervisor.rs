@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
-use crate::connection::{Condemned, Connection, Driver};
+use crate::connection::{Condemned, Connection, Silence};
 use crate::error::{self, Failure};
 use crate::link::{Shared, State};
 use crate::transport::Purpose;
+use crate::wire::Wire;
 
 /// How often the server is asked whether it is still there, busy or idle.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -20,28 +21,28 @@ const SETTLED: Duration = Duration::from_secs(1);
 pub(crate) async fn supervise(
     shared: Arc<Shared>,
     mut connection: Arc<Connection>,
-    mut driver: Driver,
+    mut wire: Wire,
 ) {
     let mut backoff = Backoff::new();
     loop {
         let began = Instant::now();
-        let cause = until_lost(&shared, &connection, &mut driver).await;
+        let cause = until_lost(&shared, &connection, &mut wire).await;
         let generation = connection.generation;
         shared.enter(State::Down { cause, generation });
         // The socket is closed before the next one is opened.
-        drop(driver);
+        drop(wire);
         // A replica that can be told from a master only by writing must not be tried without pause.
         let was_demoted = connection.condemned() == Some(Condemned::Demoted);
         if !was_demoted || began.elapsed() > SETTLED {
             backoff = Backoff::new();
         }
-        (connection, driver) = replace(&shared, generation, &mut backoff).await;
+        (connection, wire) = replace(&shared, generation, &mut backoff).await;
         shared.enter(State::Up(Arc::clone(&connection)));
     }
 }
 
 /// Drives `connection` until it must be given up, and answers why.
-async fn until_lost(shared: &Shared, connection: &Connection, driver: &mut Driver) -> Failure {
+async fn until_lost(shared: &Shared, connection: &Connection, wire: &mut Wire) -> Failure {
     let patience = shared.transport.options.patience();
     let watch = async {
         tokio::select! {
@@ -49,7 +50,7 @@ async fn until_lost(shared: &Shared, connection: &Connection, driver: &mut Drive
                 Condemned::Spoilt => error::connection_lost("an answer did not fit its command"),
                 Condemned::Demoted => {
                     // The server answers in order, so with this answer all calls have theirs.
-                    let _ = timeout(patience, connection.ping()).await;
+                    let _ = connection.ping(Instant::now() + patience).await;
                     error::replica(&shared.transport.options)
                 }
             },
@@ -61,7 +62,7 @@ async fn until_lost(shared: &Shared, connection: &Connection, driver: &mut Drive
     tokio::select! {
         // Reading first: what has arrived counts before what seems to be missing.
         biased;
-        () = driver => error::connection_lost("it was closed by the server or by the network"),
+        cause = wire => error::connection_lost(&cause),
         cause = watch => cause,
     }
 }
@@ -71,7 +72,8 @@ async fn silence(connection: &Connection, patience: Duration) {
     loop {
         // At once where a call has waited in vain.
         let _ = timeout(HEARTBEAT, connection.suspected.notified()).await;
-        if timeout(patience, connection.ping()).await.is_err() {
+        let answer = connection.ping(Instant::now() + patience).await;
+        if let Err(Silence::Late { .. }) = answer {
             return;
         }
     }
@@ -82,16 +84,12 @@ async fn replace(
     shared: &Shared,
     generation: u64,
     backoff: &mut Backoff,
-) -> (Arc<Connection>, Driver) {
+) -> (Arc<Connection>, Wire) {
     let mut wait = backoff.next_wait();
     loop {
         sleep(wait).await;
-        let attempt = async {
-            let socket = shared.transport.open(Purpose::Commands).await?;
-            Connection::establish(socket, generation + 1).await
-        };
-        match attempt.await {
-            Ok(established) => return established,
+        match shared.transport.open(Purpose::Commands).await {
+            Ok(socket) => return Connection::new(socket, generation + 1),
             Err(cause) => {
                 wait = backoff.next_wait_after(&cause);
                 shared.enter(State::Down { cause, generation });

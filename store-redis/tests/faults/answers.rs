@@ -164,9 +164,6 @@ async fn nonsense_is_no_value_and_costs_the_connection() {
 }
 
 /// Answers to neither GET nor INCRBY, none of which can be the beginning of one.
-///
-/// A negative length is not among them: the parser of the redis crate takes each, and not -1 alone,
-/// for an absence.
 fn nonsense() -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = [
         "hello\r\n",
@@ -182,6 +179,8 @@ fn nonsense() -> Vec<Vec<u8>> {
         ":99999999999999999999\r\n",
         "$5x\r\n12345\r\n",
         "$2\r\n12345\r\n",
+        "$-7\r\n",
+        "*-7\r\n",
         "\r\n\r\n",
         "\0\0\0\0",
     ]

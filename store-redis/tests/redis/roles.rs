@@ -29,14 +29,16 @@ async fn a_replica_is_connected_to_only_where_it_is_allowed() {
     let server = Server::start(&[]);
     server.admin().run(&["SET", "k", "v"]);
     demote(&server);
-    let error = RedisDriver::connect_with(server.options())
-        .await
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    assert!(error.to_string().contains("is a replica"), "{error}");
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
-        let options = server.options().protocol(protocol).allow_replica();
-        let driver = RedisDriver::connect_with(options).await.unwrap();
+        let options = server.options().protocol(protocol);
+        let error = RedisDriver::connect_with(options.clone())
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.to_string().contains("is a replica"), "{error}");
+        let driver = RedisDriver::connect_with(options.allow_replica())
+            .await
+            .unwrap();
         assert_eq!(driver.get("k").await.unwrap().as_deref(), Some(&b"v"[..]));
         let error = driver.delete("k").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");

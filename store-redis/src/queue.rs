@@ -1,0 +1,121 @@
+//! Requests on their way to the socket, in the order in which they will be written.
+//!
+//! Its lock is the only thing that callers and the task that owns the socket share, and the point
+//! at which a request is either taken, and perhaps executed, or certainly is not.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// The right to have a request on its way or unanswered. It goes where the request goes, so that
+/// the request of a caller who left still counts.
+pub(crate) type Permit = Option<OwnedSemaphorePermit>;
+
+/// One or more commands that are written and answered together.
+pub(crate) struct Request {
+    pub(crate) packed: Vec<u8>,
+    /// How many frames its answer has.
+    pub(crate) answers: usize,
+    pub(crate) reply: Reply,
+}
+
+/// Where the answer to a request goes, and with it the permit.
+pub(crate) struct Reply {
+    pub(crate) sender: oneshot::Sender<(Result<Bytes, Loss>, Permit)>,
+    pub(crate) permit: Permit,
+}
+
+/// The connection ended before the answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// No byte of the request was written.
+    Unsent,
+    Unanswered,
+}
+
+impl Reply {
+    pub(crate) fn send(self, answer: Result<Bytes, Loss>) {
+        // Who left does not want to know; the permit is released here then.
+        let _ = self.sender.send((answer, self.permit));
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    unsent: VecDeque<Request>,
+    /// How many requests were taken so far.
+    taken: u64,
+    is_closed: bool,
+    /// Who takes the requests, if it waits for one.
+    taker: Option<Waker>,
+}
+
+impl Queue {
+    /// Appends `request` and answers its number.
+    ///
+    /// # Errors
+    ///
+    /// The request itself if the connection has ended.
+    pub(crate) fn push(&self, request: Request) -> Result<u64, Request> {
+        let mut state = self.state();
+        if state.is_closed {
+            return Err(request);
+        }
+        let number = state.taken + state.unsent.len() as u64;
+        state.unsent.push_back(request);
+        let taker = state.taker.take();
+        drop(state);
+        if let Some(taker) = taker {
+            taker.wake();
+        }
+        Ok(number)
+    }
+
+    /// Whether the request `number` was taken. One that was not, and whose caller has closed its
+    /// receiver before asking, will not be written.
+    pub(crate) fn was_taken(&self, number: u64) -> bool {
+        number < self.state().taken
+    }
+
+    /// How many requests wait to be taken; the task of `context` is woken when there are more.
+    pub(crate) fn waiting(&self, context: &Context<'_>) -> usize {
+        let mut state = self.state();
+        state.taker = Some(context.waker().clone());
+        state.unsent.len()
+    }
+
+    /// Hands requests to `take`, which says whether it wants another one. Those whose callers have
+    /// left are dropped.
+    pub(crate) fn take(&self, mut take: impl FnMut(Request) -> bool) {
+        let mut state = self.state();
+        while let Some(request) = state.unsent.pop_front() {
+            state.taken += 1;
+            if !request.reply.sender.is_closed() && !take(request) {
+                return;
+            }
+        }
+    }
+
+    /// Refuses further requests, and tells those that wait that they were not sent.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.is_closed = true;
+        let unsent = std::mem::take(&mut state.unsent);
+        drop(state);
+        for request in unsent {
+            request.reply.send(Err(Loss::Unsent));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,212 @@
+//! The task's side of a connection: it writes requests and reads answers, until the socket ends.
+//!
+//! Own, and not the multiplexed connection of the `redis` crate, for three reasons: requests that
+//! are made at the same time leave in one write, a request that was not written is known not to
+//! have been, and an answer that is not Redis's protocol is never taken for a value.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWrite};
+
+use crate::queue::{Loss, Queue, Reply};
+use crate::resp::{Framer, Malformed};
+use crate::transport::Socket;
+
+/// How much room there is for what the server sends next, and the least that is worth a read.
+const READ_SIZE: usize = 64 << 10;
+const LEAST_ROOM: usize = 4 << 10;
+/// Requests are gathered into one write up to this size.
+const WRITE_SIZE: usize = 64 << 10;
+
+/// Moves requests and answers between a queue and a socket. Ends with the reason why it had to;
+/// dropping it closes the socket. In either case every request learns what became of it.
+pub(crate) struct Wire {
+    socket: Box<dyn Socket>,
+    queue: Arc<Queue>,
+    outgoing: Outgoing,
+    /// The server answers in this order.
+    unanswered: VecDeque<Unanswered>,
+    received: BytesMut,
+    framer: Framer,
+    /// How many answers were delivered since requests were last taken: about as many are to come.
+    delivered: usize,
+    has_yielded: bool,
+}
+
+struct Unanswered {
+    answers: usize,
+    /// How many bytes were to be written before its first.
+    offset: u64,
+    reply: Reply,
+}
+
+impl Wire {
+    pub(crate) fn new(socket: Box<dyn Socket>, queue: Arc<Queue>) -> Self {
+        Self {
+            socket,
+            queue,
+            outgoing: Outgoing::default(),
+            unanswered: VecDeque::new(),
+            received: BytesMut::with_capacity(READ_SIZE),
+            framer: Framer::default(),
+            delivered: 0,
+            has_yielded: false,
+        }
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), String>> {
+        if self.received.capacity() - self.received.len() < LEAST_ROOM {
+            self.received.reserve(READ_SIZE);
+        }
+        let read = pin!(self.socket.read_buf(&mut self.received));
+        Poll::Ready(match ready!(read.poll(context)) {
+            Ok(0) => Err("the server or the network closed it".to_owned()),
+            Ok(_) => self.deliver(),
+            Err(cause) => Err(cause.to_string()),
+        })
+    }
+
+    fn deliver(&mut self) -> Result<(), String> {
+        let malformed = |_: Malformed| "the server sent what is not Redis's protocol".to_owned();
+        loop {
+            // Nobody asked for a push, and nobody misses it.
+            let is_push = self.received.first() == Some(&b'>');
+            let answers = match self.unanswered.front() {
+                _ if is_push => 1,
+                Some(front) => front.answers,
+                None if self.received.is_empty() => return Ok(()),
+                None => return Err("the server sent an answer without a question".to_owned()),
+            };
+            let end = self.framer.end(&self.received, answers);
+            let Some(length) = end.map_err(malformed)? else {
+                return Ok(());
+            };
+            let answer = self.received.split_to(length).freeze();
+            if !is_push && let Some(front) = self.unanswered.pop_front() {
+                self.delivered += 1;
+                front.reply.send(Ok(answer));
+            }
+        }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.outgoing.poll_write(&mut self.socket, context))?;
+            let waiting = self.queue.waiting(context);
+            if waiting == 0 {
+                return Poll::Pending;
+            }
+            // Who got an answer is about to ask the next question: what is asked at the same time
+            // goes into one write.
+            if waiting < self.delivered && !mem::replace(&mut self.has_yielded, true) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.has_yielded = false;
+            self.delivered = 0;
+            self.queue.take(|request| {
+                self.unanswered.push_back(Unanswered {
+                    answers: request.answers,
+                    offset: self.outgoing.offset(),
+                    reply: request.reply,
+                });
+                self.outgoing.push(request.packed);
+                self.outgoing.bytes.len() < WRITE_SIZE
+            });
+        }
+    }
+}
+
+impl Future for Wire {
+    type Output = String;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<String> {
+        loop {
+            // Reading first: what has arrived counts before what seems to be missing.
+            let read = self.poll_read(context);
+            if let Poll::Ready(Err(cause)) = read {
+                return Poll::Ready(cause);
+            }
+            if let Poll::Ready(Err(cause)) = self.poll_write(context) {
+                // The server may have said why.
+                while let Poll::Ready(Ok(())) = self.poll_read(context) {}
+                return Poll::Ready(cause.to_string());
+            }
+            if read.is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.queue.close();
+        for request in self.unanswered.drain(..) {
+            let was_sent = request.offset < self.outgoing.written;
+            request.reply.send(Err(match was_sent {
+                true => Loss::Unanswered,
+                false => Loss::Unsent,
+            }));
+        }
+    }
+}
+
+/// What is to be written, and flushed: TLS may keep some of it back otherwise.
+#[derive(Default)]
+struct Outgoing {
+    bytes: Vec<u8>,
+    /// How many of `bytes` are written.
+    at: usize,
+    /// How many bytes are written in all.
+    written: u64,
+    is_unflushed: bool,
+}
+
+impl Outgoing {
+    /// How many bytes there are in all, written or not.
+    fn offset(&self) -> u64 {
+        self.written + (self.bytes.len() - self.at) as u64
+    }
+
+    fn push(&mut self, packed: Vec<u8>) {
+        if self.bytes.is_empty() && packed.len() >= WRITE_SIZE {
+            self.bytes = packed;
+        } else {
+            self.bytes.extend_from_slice(&packed);
+        }
+        self.is_unflushed = true;
+    }
+
+    /// Resolves once everything is written.
+    fn poll_write(
+        &mut self,
+        socket: &mut Box<dyn Socket>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.at < self.bytes.len() {
+            let rest = &self.bytes[self.at..];
+            let length = ready!(Pin::new(&mut *socket).poll_write(context, rest))?;
+            if length == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.at += length;
+            self.written += length as u64;
+        }
+        self.at = 0;
+        self.bytes.clear();
+        // A large value must not keep its memory.
+        self.bytes.shrink_to(2 * WRITE_SIZE);
+        if self.is_unflushed {
+            ready!(Pin::new(&mut *socket).poll_flush(context))?;
+            self.is_unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
