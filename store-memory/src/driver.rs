@@ -14,7 +14,7 @@ use tokio::task::coop;
 use crate::channels::Channels;
 use crate::entries::Entries;
 use crate::options::MemoryOptions;
-use crate::value::Value;
+use crate::slot::Slot;
 
 /// A store in the memory of this process.
 ///
@@ -208,19 +208,19 @@ impl StoreAdapter for MemoryDriver {
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
         self.begin().await?;
         let taken = self.entries.remove_if(key, |_| true);
-        Ok(taken.as_ref().map(Value::to_bytes))
+        Ok(taken.as_ref().map(Slot::value))
     }
 
     async fn replace(&self, key: &str, value: &[u8], expiry: Expiry) -> Result<Option<Bytes>> {
         self.begin().await?;
         self.check_len(value)?;
         let written = self.entries.write(key, value, expiry, Condition::Always)?;
-        Ok(written.previous.as_ref().map(Value::to_bytes))
+        Ok(written.previous.as_ref().map(Slot::value))
     }
 
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool> {
         self.begin().await?;
-        let removed = self.entries.remove_if(key, |value| value.equals(expected));
+        let removed = self.entries.remove_if(key, |slot| slot.equals(expected));
         Ok(removed.is_some())
     }
 

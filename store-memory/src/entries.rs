@@ -11,18 +11,21 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dashmap::Entry;
-use dashmap::mapref::one::RefMut;
 use foldhash::fast::RandomState;
+use hashbrown::hash_table::Entry;
 use store_core::{Condition, Error, ErrorKind, Expiry, Result, ScanPage, Ttl, TtlMillis};
 
 use crate::clock::{Clock, Deadline, Now};
 use crate::expiry::Sweeper;
-use crate::partition::{Partition, Slot, Slots, Swept};
-use crate::value::Value;
+use crate::slot::Slot;
+use crate::stripe::{Stripe, Swept};
 
-/// A power of two. With a million entries a partition has about a thousand, in two shards.
-const PARTITIONS: usize = 1024;
+/// A power of two. With a million entries a stripe has about a thousand.
+const STRIPES: usize = 1024;
+
+/// Which bits of a hash choose the stripe: none of those that a table places a slot by, which are
+/// the lowest ones and the seven highest.
+const STRIPE_SHIFT: u32 = 40;
 
 /// A page of a scan ends after this many entries, even if hardly one had the prefix, so that a
 /// scan of a large store does not hold up its thread.
@@ -30,10 +33,8 @@ const VISITED_PER_PAGE: usize = 4096;
 
 /// All entries of a driver.
 pub(crate) struct Entries {
-    partitions: Box<[Partition]>,
-    // Not the hasher of the maps: keys of one partition would be alike in the bits they are
-    // spread by within it.
-    partition_hasher: RandomState,
+    stripes: Box<[Stripe]>,
+    hasher: RandomState,
     clock: Clock,
     sweeper: Sweeper,
     closed: AtomicBool,
@@ -44,8 +45,8 @@ pub(crate) struct Entries {
 /// What a write did.
 pub(crate) struct Written {
     pub(crate) done: bool,
-    /// The value that was replaced, if the key was live.
-    pub(crate) previous: Option<Value>,
+    /// What was replaced, if the key was live.
+    pub(crate) previous: Option<Slot>,
 }
 
 impl Written {
@@ -58,8 +59,8 @@ impl Written {
 impl Entries {
     pub(crate) fn new(sweep_interval: Duration) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
-            partitions: (0..PARTITIONS).map(|_| Partition::new()).collect(),
-            partition_hasher: RandomState::default(),
+            stripes: (0..STRIPES).map(|_| Stripe::new()).collect(),
+            hasher: RandomState::default(),
             clock: Clock::new(),
             sweeper: Sweeper::new(sweep_interval),
             closed: AtomicBool::new(false),
@@ -75,13 +76,13 @@ impl Entries {
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.sweeper.stop();
-        for partition in &self.partitions {
-            partition.close();
+        for stripe in &self.stripes {
+            stripe.close();
         }
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<Bytes> {
-        self.read(key, |slot, _| slot.value.to_bytes())
+        self.read(key, |slot, _| slot.value())
     }
 
     pub(crate) fn has(&self, key: &str) -> bool {
@@ -104,42 +105,53 @@ impl Entries {
         condition: Condition<'_>,
     ) -> Result<Written> {
         let now = self.clock.lazy();
-        let value = Value::new(value);
         let given = match expiry {
             Expiry::Never | Expiry::Keep => None,
             Expiry::After(ttl) => Some(Deadline::after(now.get(), ttl)),
             _ => return Err(Error::unsupported("memory", "such an expiry")),
         };
-        let partition = self.partition(key);
-        let slot = match condition {
-            Condition::Always | Condition::IfAbsent => Some(self.slot_to_write(partition, key)?),
-            _ => partition.slots().and_then(|slots| slots.get_mut(key)),
+        // Made, and what it replaces freed, while the stripe is not locked.
+        let mut new = Slot::new(key, value, given);
+        let (hash, stripe) = self.place(key);
+        let mut slots = stripe.write();
+        let place = slots.entry(hash, |slot| slot.key() == key.as_bytes(), self.rehash());
+        let was_live = match &place {
+            Entry::Occupied(slot) => slot.get().is_live(&now),
+            Entry::Vacant(_) => false,
         };
-        let Some(mut slot) = slot else {
-            return Ok(Written::NOT);
-        };
-        let was_live = slot.is_live(&now);
-        let holds = match condition {
-            Condition::Always => true,
-            Condition::IfAbsent => !was_live,
-            Condition::IfPresent => was_live,
-            Condition::IfEquals(expected) => was_live && slot.value.equals(expected),
+        let holds = match (condition, &place) {
+            (Condition::Always, _) => true,
+            (Condition::IfAbsent, _) => !was_live,
+            (Condition::IfPresent, _) => was_live,
+            (Condition::IfEquals(expected), Entry::Occupied(slot)) => {
+                was_live && slot.get().equals(expected)
+            }
+            (Condition::IfEquals(_), Entry::Vacant(_)) => false,
             _ => return Err(Error::unsupported("memory", "such a condition")),
         };
         if !holds {
+            drop(slots);
             return Ok(Written::NOT);
         }
-        let deadline = match expiry {
-            Expiry::Keep if was_live => slot.deadline,
-            _ => given,
+        let previous = match place {
+            Entry::Occupied(mut slot) => {
+                if was_live && expiry == Expiry::Keep {
+                    new.deadline = slot.get().deadline;
+                }
+                Some(mem::replace(slot.get_mut(), new))
+            }
+            // Asked under the lock: `close` either finds the new entry, or is seen here.
+            Entry::Vacant(_) if self.is_closed() => return Err(Error::closed()),
+            Entry::Vacant(place) => {
+                place.insert(new);
+                None
+            }
         };
-        // The old value is handed out, so that it is freed when the key is not locked any more.
-        let previous = mem::replace(&mut *slot, Slot { value, deadline });
-        drop(slot);
-        self.note(partition, given);
+        drop(slots);
+        self.note(stripe, given);
         Ok(Written {
             done: true,
-            previous: was_live.then_some(previous.value),
+            previous: previous.filter(|_| was_live),
         })
     }
 
@@ -150,65 +162,75 @@ impl Entries {
         initial_ttl: Option<TtlMillis>,
     ) -> Result<i64> {
         let now = self.clock.lazy();
-        let partition = self.partition(key);
-        let mut slot = self.slot_to_write(partition, key)?;
-        if slot.is_live(&now) {
-            return slot.value.increment(delta);
-        }
-        let deadline = initial_ttl.map(|ttl| Deadline::after(now.get(), ttl));
-        let value = Value::Counter(delta);
-        let dead = mem::replace(&mut *slot, Slot { value, deadline });
-        drop(slot);
+        let (hash, stripe) = self.place(key);
+        let mut slots = stripe.write();
+        let place = slots.entry(hash, |slot| slot.key() == key.as_bytes(), self.rehash());
+        let created = || {
+            let deadline = initial_ttl.map(|ttl| Deadline::after(now.get(), ttl));
+            (Slot::counter(key, delta, deadline), deadline)
+        };
+        let (dead, deadline) = match place {
+            Entry::Occupied(mut slot) if slot.get().is_live(&now) => {
+                return slot.get_mut().increment(delta);
+            }
+            Entry::Occupied(mut slot) => {
+                let (new, deadline) = created();
+                (Some(mem::replace(slot.get_mut(), new)), deadline)
+            }
+            Entry::Vacant(_) if self.is_closed() => return Err(Error::closed()),
+            Entry::Vacant(place) => {
+                let (new, deadline) = created();
+                place.insert(new);
+                (None, deadline)
+            }
+        };
+        drop(slots);
         drop(dead);
-        self.note(partition, deadline);
+        self.note(stripe, deadline);
         Ok(delta)
     }
 
     pub(crate) fn expire(&self, key: &str, ttl: TtlMillis) -> bool {
-        let now = self.clock.lazy();
-        let partition = self.partition(key);
-        let Some(mut slot) = partition.slots().and_then(|slots| slots.get_mut(key)) else {
-            return false;
-        };
-        if !slot.is_live(&now) {
-            return false;
+        let deadline = self.change(key, |slot, now| {
+            slot.deadline = Some(Deadline::after(now.get(), ttl));
+            slot.deadline
+        });
+        if let Some(deadline) = deadline {
+            self.note(self.place(key).1, deadline);
         }
-        slot.deadline = Some(Deadline::after(now.get(), ttl));
-        let deadline = slot.deadline;
-        drop(slot);
-        self.note(partition, deadline);
-        true
+        deadline.is_some()
     }
 
     pub(crate) fn persist(&self, key: &str) -> bool {
-        let now = self.clock.lazy();
-        let slots = self.partition(key).slots();
-        let Some(mut slot) = slots.and_then(|slots| slots.get_mut(key)) else {
-            return false;
-        };
-        slot.is_live(&now) && slot.deadline.take().is_some()
+        self.change(key, |slot, _| slot.deadline.take().is_some())
+            .unwrap_or(false)
     }
 
-    /// Removes `key` if it is live and `condition` holds for its value; answers the value.
+    /// Removes `key` if it is live and `condition` holds for it; answers what it was.
     pub(crate) fn remove_if(
         &self,
         key: &str,
-        condition: impl FnOnce(&Value) -> bool,
-    ) -> Option<Value> {
+        condition: impl FnOnce(&Slot) -> bool,
+    ) -> Option<Slot> {
         let now = self.clock.lazy();
-        let mut was_live = false;
-        let slots = self.partition(key).slots()?;
-        let removed = slots.remove_if(key, |_, slot| {
-            was_live = slot.is_live(&now);
-            // A dead one may go on this occasion.
-            !was_live || condition(&slot.value)
-        });
-        removed.filter(|_| was_live).map(|(_, slot)| slot.value)
+        let (hash, stripe) = self.place(key);
+        let mut slots = stripe.write();
+        let slot = slots
+            .find_entry(hash, |slot| slot.key() == key.as_bytes())
+            .ok()?;
+        let was_live = slot.get().is_live(&now);
+        // A dead one may go on this occasion.
+        if was_live && !condition(slot.get()) {
+            return None;
+        }
+        let (removed, _) = slot.remove();
+        drop(slots);
+        Some(removed).filter(|_| was_live)
     }
 
-    /// One page of a scan. A cursor is the number of the partition where the page begins.
+    /// One page of a scan. A cursor is the number of the stripe where the page begins.
     ///
-    /// A key never moves to another partition, and of one partition a page has all or none. So
+    /// A key never moves to another stripe, and of one stripe a page has all or none. So
     /// a key that stays through the scan is in exactly one of its pages.
     pub(crate) fn scan_page(
         &self,
@@ -220,15 +242,17 @@ impl Entries {
         let now = self.clock.lazy();
         let mut page = ScanPage::default();
         let mut visited = 0;
-        for (index, partition) in self.partitions.iter().enumerate().skip(start) {
+        for (index, stripe) in self.stripes.iter().enumerate().skip(start) {
             if page.keys.len() >= page_size.max(1) || visited >= VISITED_PER_PAGE.max(page_size) {
                 page.cursor = Some(index.to_string());
                 break;
             }
-            for entry in partition.used_slots().into_iter().flatten() {
-                visited += 1;
-                if entry.key().starts_with(prefix) && entry.value().is_live(&now) {
-                    page.keys.push(entry.key().to_string());
+            let slots = stripe.read();
+            visited += slots.len();
+            for slot in slots.iter() {
+                if slot.key().starts_with(prefix.as_bytes()) && slot.is_live(&now) {
+                    page.keys
+                        .extend(str::from_utf8(slot.key()).map(str::to_owned));
                 }
             }
         }
@@ -237,19 +261,18 @@ impl Entries {
 
     /// How many entries take memory, those that have expired and were not swept included.
     pub(crate) fn len(&self) -> usize {
-        let used = self.partitions.iter().filter_map(Partition::used_slots);
-        used.map(Slots::len).sum()
+        self.stripes.iter().map(|stripe| stripe.read().len()).sum()
     }
 
     /// Removes what has expired. Answers early if nothing else holds the entries any more.
     pub(crate) fn sweep(self: &Arc<Self>) -> Swept {
         let mut sum = Swept::default();
         let moment = self.clock.moment();
-        for partition in &self.partitions {
-            if !partition.is_due(moment) {
+        for stripe in &self.stripes {
+            if !stripe.is_due(moment) {
                 continue;
             }
-            let swept = partition.sweep(moment);
+            let swept = stripe.sweep(moment, self.rehash());
             sum.removed += swept.removed;
             sum.kept += swept.kept;
             if Arc::strong_count(self) == 1 {
@@ -261,7 +284,7 @@ impl Entries {
 
     /// Whether an entry may have a deadline.
     pub(crate) fn has_deadlines(&self) -> bool {
-        self.partitions.iter().any(Partition::has_deadlines)
+        self.stripes.iter().any(Stripe::has_deadlines)
     }
 
     #[cfg(test)]
@@ -269,41 +292,41 @@ impl Entries {
         &self.sweeper
     }
 
-    fn partition(&self, key: &str) -> &Partition {
-        let hash = self.partition_hasher.hash_one(key);
-        // The cast may cut off the upper half; the lower bits are the ones that count.
-        &self.partitions[hash as usize % PARTITIONS]
+    /// The hash of `key`, and the stripe it belongs to.
+    fn place(&self, key: &str) -> (u64, &Stripe) {
+        let hash = self.hasher.hash_one(key.as_bytes());
+        (
+            hash,
+            &self.stripes[(hash >> STRIPE_SHIFT) as usize % STRIPES],
+        )
+    }
+
+    /// What a table that grows or shrinks asks for.
+    fn rehash(&self) -> impl Fn(&Slot) -> u64 {
+        |slot| self.hasher.hash_one(slot.key())
     }
 
     /// Runs `read` on the slot of `key` if it is live.
     fn read<T>(&self, key: &str, read: impl FnOnce(&Slot, &Now<'_>) -> T) -> Option<T> {
         let now = self.clock.lazy();
-        let slot = self.partition(key).slots()?.get(key)?;
-        slot.is_live(&now).then(|| read(&slot, &now))
+        let (hash, stripe) = self.place(key);
+        let slots = stripe.read();
+        let slot = slots.find(hash, |slot| slot.key() == key.as_bytes())?;
+        slot.is_live(&now).then(|| read(slot, &now))
     }
 
-    /// The locked slot of `key`; a dead one, which the caller must fill, if there was none.
-    fn slot_to_write<'a>(
-        &'a self,
-        partition: &'a Partition,
-        key: &str,
-    ) -> Result<RefMut<'a, Box<str>, Slot>> {
-        let slots = partition.slots().ok_or_else(Error::closed)?;
-        // Tried first, since `entry` asks for a key of its own.
-        if let Some(slot) = slots.get_mut(key) {
-            return Ok(slot);
-        }
-        match slots.entry(Box::from(key)) {
-            Entry::Occupied(slot) => Ok(slot.into_ref()),
-            // Asked under the lock: `close` either finds the new entry, or is seen here.
-            Entry::Vacant(_) if self.is_closed() => Err(Error::closed()),
-            Entry::Vacant(place) => Ok(place.insert(Slot::dead())),
-        }
+    /// Runs `change` on the slot of `key` if it is live.
+    fn change<T>(&self, key: &str, change: impl FnOnce(&mut Slot, &Now<'_>) -> T) -> Option<T> {
+        let now = self.clock.lazy();
+        let (hash, stripe) = self.place(key);
+        let mut slots = stripe.write();
+        let slot = slots.find_mut(hash, |slot| slot.key() == key.as_bytes())?;
+        slot.is_live(&now).then(|| change(slot, &now))
     }
 
     /// Lets the sweeper know of a deadline that was just written.
-    fn note(&self, partition: &Partition, deadline: Option<Deadline>) {
-        if deadline.is_some_and(|deadline| partition.note(deadline)) {
+    fn note(&self, stripe: &Stripe, deadline: Option<Deadline>) {
+        if deadline.is_some_and(|deadline| stripe.note(deadline)) {
             self.sweeper.wake(&self.this);
         }
     }
@@ -319,11 +342,11 @@ impl fmt::Debug for Entries {
 }
 
 fn parse_cursor(cursor: &str) -> Result<usize> {
-    // Exactly what `scan_page` writes: no sign, no leading zero, no number of no partition.
+    // Exactly what `scan_page` writes: no sign, no leading zero, no number of no stripe.
     cursor
         .parse()
         .ok()
-        .filter(|index| (1..PARTITIONS).contains(index) && index.to_string() == cursor)
+        .filter(|index| (1..STRIPES).contains(index) && index.to_string() == cursor)
         .ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidInput,

@@ -33,7 +33,7 @@ struct Gate {
 #[derive(Debug, Default)]
 struct State {
     phase: Phase,
-    /// How often a deadline was set that was the earliest of its partition.
+    /// How often a deadline was set that was the earliest of its stripe.
     wakes: u64,
     /// How often the thread has swept.
     rounds: u64,

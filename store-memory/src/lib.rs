@@ -6,8 +6,8 @@ mod driver;
 mod entries;
 mod expiry;
 mod options;
-mod partition;
-mod value;
+mod slot;
+mod stripe;
 
 pub use driver::MemoryDriver;
 pub use options::MemoryOptions;

@@ -69,8 +69,13 @@ impl Harness for MemoryHarness {
     }
 
     async fn live_resources(&self, scope: &str) -> Option<LiveResources> {
-        let subscriptions = self.driver(scope).live_subscriptions() as u64;
-        Some(LiveResources::new(0, subscriptions))
+        let driver = self.driver(scope);
+        let subscriptions = driver.live_subscriptions() as u64;
+        // There are no connections; what may be left behind is a channel.
+        Some(LiveResources::new(
+            driver.live_channels() as u64,
+            subscriptions,
+        ))
     }
 }
 

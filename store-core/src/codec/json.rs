@@ -12,8 +12,13 @@ pub struct Json;
 
 #[cfg(feature = "json")]
 mod implementation {
+    use std::cell::Cell;
+    use std::io;
+
     use serde::Serialize;
     use serde::de::DeserializeOwned;
+    use serde_json::Serializer;
+    use serde_json::ser::Formatter;
 
     use super::Json;
     use crate::codec::nonfinite::has_nonfinite_float;
@@ -27,10 +32,14 @@ mod implementation {
 
         fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>> {
             let mut bytes = Vec::with_capacity(TYPICAL_LEN);
-            serde_json::to_writer(&mut bytes, value)
+            let has_null = Cell::new(false);
+            let formatter = NoticeNull(&has_null);
+            let mut serializer = Serializer::with_formatter(&mut bytes, formatter);
+            value
+                .serialize(&mut serializer)
                 .map_err(|error| encode_error::<T>("JSON", error))?;
             // serde_json writes NaN and the infinities as null, so without a null there is none.
-            if contains_null(&bytes) && has_nonfinite_float(value) {
+            if has_null.get() && has_nonfinite_float(value) {
                 return Err(encode_error::<T>(
                     "JSON",
                     "it holds a float that is not finite, which JSON has no form for",
@@ -47,12 +56,21 @@ mod implementation {
                     "there are bytes behind the value",
                 ));
             }
-            serde_json::from_slice(bytes).map_err(|error| decode_error::<T>("JSON", error))
+            // Checked as a whole, which is faster than string by string.
+            let text =
+                std::str::from_utf8(bytes).map_err(|error| decode_error::<T>("JSON", error))?;
+            serde_json::from_str(text).map_err(|error| decode_error::<T>("JSON", error))
         }
     }
 
-    fn contains_null(bytes: &[u8]) -> bool {
-        bytes.windows(4).any(|window| window == b"null")
+    /// Writes JSON without white space, and notices a null.
+    struct NoticeNull<'a>(&'a Cell<bool>);
+
+    impl Formatter for NoticeNull<'_> {
+        fn write_null<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+            self.0.set(true);
+            writer.write_all(b"null")
+        }
     }
 }
 

@@ -1,0 +1,239 @@
+//! A stored entry: its key, its value, and when it dies.
+//!
+//! Separate so that nothing else knows how these lie in memory, or that a counter is a number: it
+//! reads, compares and counts exactly as its canonical decimal text does.
+
+use bytes::Bytes;
+use store_core::{Error, ErrorKind, Result};
+
+use crate::clock::{Deadline, Now};
+
+/// Up to this length a value is copied to its reader, which costs no more than sharing it, and
+/// spares the readers of a busy key a common reference count.
+const COPIED_LEN: usize = 512;
+
+/// What is stored under a key.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    content: Content,
+    pub(crate) deadline: Option<Deadline>,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// One allocation, and most often one cache line, for a key and a short value.
+    Short {
+        key_and_value: Box<[u8]>,
+        key_len: u32,
+    },
+    Long(Box<Long>),
+    /// The result of an increment, in place of its decimal text.
+    Counter {
+        key: Box<[u8]>,
+        number: i64,
+    },
+}
+
+/// A value that is shared with its readers.
+#[derive(Debug)]
+struct Long {
+    key: Box<[u8]>,
+    value: Bytes,
+}
+
+impl Slot {
+    pub(crate) fn new(key: &str, value: &[u8], deadline: Option<Deadline>) -> Self {
+        let content = match u32::try_from(key.len()) {
+            Ok(key_len) if value.len() <= COPIED_LEN => {
+                let mut bytes = Vec::with_capacity(key.len() + value.len());
+                bytes.extend_from_slice(key.as_bytes());
+                bytes.extend_from_slice(value);
+                Content::Short {
+                    key_and_value: bytes.into_boxed_slice(),
+                    key_len,
+                }
+            }
+            _ => Content::Long(Box::new(Long {
+                key: Box::from(key.as_bytes()),
+                value: Bytes::copy_from_slice(value),
+            })),
+        };
+        Self { content, deadline }
+    }
+
+    pub(crate) fn counter(key: &str, number: i64, deadline: Option<Deadline>) -> Self {
+        let key = Box::from(key.as_bytes());
+        let content = Content::Counter { key, number };
+        Self { content, deadline }
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        match &self.content {
+            Content::Short {
+                key_and_value,
+                key_len,
+            } => &key_and_value[..*key_len as usize],
+            Content::Long(long) => &long.key,
+            Content::Counter { key, .. } => key,
+        }
+    }
+
+    pub(crate) fn is_live(&self, now: &Now<'_>) -> bool {
+        !now.is_past(self.deadline)
+    }
+
+    /// The value as its reader gets it.
+    pub(crate) fn value(&self) -> Bytes {
+        match &self.content {
+            Content::Short {
+                key_and_value,
+                key_len,
+            } => Bytes::copy_from_slice(&key_and_value[*key_len as usize..]),
+            Content::Long(long) => long.value.clone(),
+            Content::Counter { number, .. } => Bytes::from(number.to_string()),
+        }
+    }
+
+    /// Whether the value is `expected`, byte for byte.
+    pub(crate) fn equals(&self, expected: &[u8]) -> bool {
+        match &self.content {
+            Content::Short {
+                key_and_value,
+                key_len,
+            } => key_and_value[*key_len as usize..] == *expected,
+            Content::Long(long) => long.value == expected,
+            Content::Counter { number, .. } => parse_counter(expected) == Some(*number),
+        }
+    }
+
+    /// Adds `delta` to the value and answers the sum; an error leaves the value as it was.
+    pub(crate) fn increment(&mut self, delta: i64) -> Result<i64> {
+        let number = match &self.content {
+            Content::Counter { number, .. } => Some(*number),
+            // A longer value is no number of 64 bits.
+            Content::Long(_) => None,
+            Content::Short {
+                key_and_value,
+                key_len,
+            } => parse_counter(&key_and_value[*key_len as usize..]),
+        };
+        let number = number.ok_or_else(|| {
+            Error::new(
+                ErrorKind::WrongType,
+                "the value is not an integer in canonical decimal form",
+            )
+        })?;
+        let sum = number.checked_add(delta).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Overflow,
+                "the counter would leave the range of a 64-bit signed integer",
+            )
+        })?;
+        match &mut self.content {
+            Content::Counter { number, .. } => *number = sum,
+            _ => {
+                self.content = Content::Counter {
+                    key: Box::from(self.key()),
+                    number: sum,
+                };
+            }
+        }
+        Ok(sum)
+    }
+}
+
+/// Reads a canonical decimal `i64`: the one text that the number is written as.
+fn parse_counter(text: &[u8]) -> Option<i64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let is_canonical = match digits {
+        [b'0'] => text.len() == 1,
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if !is_canonical {
+        return None;
+    }
+    str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(value: &[u8]) -> Slot {
+        Slot::new("key", value, None)
+    }
+
+    #[test]
+    fn a_slot_takes_forty_bytes_of_a_table() {
+        assert_eq!(size_of::<Slot>(), 40);
+    }
+
+    #[test]
+    fn only_canonical_decimals_are_counters() {
+        for number in [0, 1, -1, 10, i64::MAX, i64::MIN] {
+            assert_eq!(parse_counter(number.to_string().as_bytes()), Some(number));
+        }
+        for text in [
+            "",
+            " 5",
+            "5 ",
+            "+5",
+            "05",
+            "00",
+            "-0",
+            "-05",
+            "-",
+            "--1",
+            "5.0",
+            "1e3",
+            "0x1",
+            "5\n",
+            "5\0",
+            "٥",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "10000000000000000000",
+        ] {
+            assert_eq!(parse_counter(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(parse_counter(b"\xff"), None);
+    }
+
+    #[test]
+    fn a_counter_is_its_decimal_text() {
+        let mut slot = slot(b"9");
+        assert_eq!(slot.increment(1).unwrap(), 10);
+        assert_eq!(slot.key(), b"key");
+        assert_eq!(slot.value(), "10");
+        assert!(slot.equals(b"10"));
+        assert!(!slot.equals(b"010"));
+        assert!(!slot.equals(b"1"));
+    }
+
+    #[test]
+    fn a_refused_increment_changes_nothing() {
+        let mut slot = slot(b"9223372036854775807");
+        assert_eq!(slot.increment(1).unwrap_err().kind(), ErrorKind::Overflow);
+        assert_eq!(slot.value(), "9223372036854775807");
+        assert_eq!(slot.increment(i64::MIN).unwrap(), -1);
+        assert_eq!(
+            slot.increment(i64::MIN).unwrap_err().kind(),
+            ErrorKind::Overflow
+        );
+        assert_eq!(slot.value(), "-1");
+    }
+
+    #[test]
+    fn short_and_long_values_come_back_as_they_were() {
+        for len in [0, 1, COPIED_LEN, COPIED_LEN + 1, 1 << 20] {
+            let bytes = vec![b'7'; len];
+            let mut slot = slot(&bytes);
+            assert_eq!(slot.key(), b"key");
+            assert_eq!(slot.value(), bytes);
+            assert!(slot.equals(&bytes));
+            assert!(!slot.equals(b"key"));
+            assert_eq!(slot.increment(1).is_ok(), len == 1);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! One part of the entries: some of the keys under one lock, and the earliest deadline among them.
+//!
+//! The entries are cut into parts so that operations on different keys do not wait for each other,
+//! a scan can go on where it stopped, and a sweep can skip and never blocks for long.
+
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use hashbrown::HashTable;
+
+use crate::clock::{Deadline, Moment};
+use crate::slot::Slot;
+
+/// Stands for "no entry has a deadline"; greater than every deadline's number.
+const NO_DEADLINE: u64 = u64::MAX;
+
+/// A table is given back once it has this many places and fewer than a quarter are taken.
+const SHRINKABLE: usize = 64;
+
+/// A lock, the slots behind it, and their earliest deadline, in a cache line of their own.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Stripe {
+    slots: RwLock<HashTable<Slot>>,
+    /// Never later than the earliest deadline of a slot; earlier after a slot was rewritten.
+    earliest: AtomicU64,
+}
+
+/// What a sweep of one stripe or more found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Swept {
+    pub(crate) removed: usize,
+    pub(crate) kept: usize,
+}
+
+impl Stripe {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: RwLock::default(),
+            earliest: AtomicU64::new(NO_DEADLINE),
+        }
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, HashTable<Slot>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, HashTable<Slot>> {
+        self.slots.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of the deadline of a slot that was written before this call; answers whether it
+    /// is now the earliest.
+    ///
+    /// The order matters: a sweep resets `earliest` first and looks at the slots afterwards. So it
+    /// either sees the slot, or the slot was written after the reset, and then this call comes
+    /// after it too.
+    pub(crate) fn note(&self, deadline: Deadline) -> bool {
+        let number = deadline.number();
+        // Relaxed: the lock that the slot was written under has ordered this with the sweep.
+        number < self.earliest.load(Ordering::Relaxed)
+            && number < self.earliest.fetch_min(number, Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_deadlines(&self) -> bool {
+        self.earliest.load(Ordering::Relaxed) != NO_DEADLINE
+    }
+
+    pub(crate) fn is_due(&self, moment: Moment) -> bool {
+        // NO_DEADLINE reads as a deadline that no moment reaches.
+        Deadline::from_number(self.earliest.load(Ordering::Relaxed)).has_passed(moment)
+    }
+
+    /// Removes the slots whose deadline has passed.
+    pub(crate) fn sweep(&self, moment: Moment, hash: impl Fn(&Slot) -> u64) -> Swept {
+        let mut swept = Swept::default();
+        let mut earliest = NO_DEADLINE;
+        self.earliest.store(NO_DEADLINE, Ordering::Relaxed);
+        let mut slots = self.write();
+        let past = slots.extract_if(|slot| match slot.deadline {
+            Some(deadline) if deadline.has_passed(moment) => true,
+            deadline => {
+                swept.kept += 1;
+                earliest = earliest.min(deadline.map_or(NO_DEADLINE, Deadline::number));
+                false
+            }
+        });
+        // Freed at the end, when the stripe is not locked any more.
+        let garbage: Vec<Slot> = past.collect();
+        swept.removed = garbage.len();
+        let capacity = slots.capacity();
+        if swept.removed > 0 && capacity >= SHRINKABLE && swept.kept < capacity / 4 {
+            slots.shrink_to_fit(hash);
+        }
+        self.earliest.fetch_min(earliest, Ordering::Relaxed);
+        swept
+    }
+
+    /// Removes everything and gives the memory back. The driver has been marked as closed, which
+    /// whoever locks the stripe after this call finds as well.
+    pub(crate) fn close(&self) {
+        let garbage = mem::take(&mut *self.write());
+        self.earliest.store(NO_DEADLINE, Ordering::Relaxed);
+        drop(garbage);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use store_core::TtlMillis;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    /// As good as any, where keys are this short.
+    fn hash(slot: &Slot) -> u64 {
+        let numbers = slot.key().iter().map(|byte| u64::from(*byte));
+        numbers
+            .fold(7, |sum: u64, number| sum.wrapping_mul(31) ^ number)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    fn insert(stripe: &Stripe, key: &str, deadline: Option<Deadline>) {
+        let slot = Slot::new(key, b"value", deadline);
+        stripe.write().insert_unique(hash(&slot), slot, hash);
+        if let Some(deadline) = deadline {
+            stripe.note(deadline);
+        }
+    }
+
+    fn later(moment: Moment) -> Deadline {
+        Deadline::after(moment, TtlMillis::new(Duration::from_secs(1)).unwrap())
+    }
+
+    #[test]
+    fn a_stripe_is_one_cache_line() {
+        assert_eq!(size_of::<Stripe>(), 64);
+    }
+
+    #[test]
+    fn a_sweep_removes_what_is_past_and_remembers_the_rest() {
+        let moment = Clock::new().moment();
+        let stripe = Stripe::new();
+        assert!(!stripe.is_due(moment));
+        insert(&stripe, "past", Some(Deadline::PAST));
+        insert(&stripe, "later", Some(later(moment)));
+        insert(&stripe, "forever", None);
+        assert!(stripe.is_due(moment));
+        let swept = stripe.sweep(moment, hash);
+        assert_eq!((swept.removed, swept.kept), (1, 2));
+        assert!(!stripe.is_due(moment));
+        assert!(stripe.has_deadlines());
+        assert!(stripe.read().iter().all(|slot| slot.key() != b"past"));
+    }
+
+    #[test]
+    fn nothing_is_due_when_the_last_deadline_was_swept() {
+        let moment = Clock::new().moment();
+        let stripe = Stripe::new();
+        insert(&stripe, "past", Some(Deadline::PAST));
+        insert(&stripe, "forever", None);
+        stripe.sweep(moment, hash);
+        assert!(!stripe.has_deadlines());
+    }
+
+    #[test]
+    fn only_an_earlier_deadline_is_news() {
+        let moment = Clock::new().moment();
+        let stripe = Stripe::new();
+        assert!(stripe.note(later(moment)));
+        assert!(!stripe.note(later(moment)));
+        assert!(stripe.note(Deadline::PAST));
+    }
+
+    #[test]
+    fn a_table_is_given_back_when_most_of_it_was_swept() {
+        let stripe = Stripe::new();
+        for number in 0..10_000 {
+            let deadline = (number >= 10).then_some(Deadline::PAST);
+            insert(&stripe, &number.to_string(), deadline);
+        }
+        assert!(stripe.read().capacity() >= 10_000);
+        let swept = stripe.sweep(Clock::new().moment(), hash);
+        assert_eq!((swept.removed, swept.kept), (9_990, 10));
+        assert_eq!(stripe.read().len(), 10);
+        assert!(stripe.read().capacity() < 100);
+        stripe.close();
+        assert_eq!(stripe.read().capacity(), 0);
+    }
+}
