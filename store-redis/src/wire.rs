@@ -23,6 +23,8 @@ const READ_SIZE: usize = 64 << 10;
 const LEAST_ROOM: usize = 4 << 10;
 /// Requests are gathered into one write up to this size.
 const WRITE_SIZE: usize = 64 << 10;
+/// A buffer that had to grow further is given back.
+const KEPT_SIZE: usize = 2 * READ_SIZE;
 
 /// Moves requests and answers between a queue and a socket. Ends with the reason why it had to;
 /// dropping it closes the socket. In either case every request learns what became of it.
@@ -88,6 +90,11 @@ impl Wire {
                 return Ok(());
             };
             let answer = self.received.split_to(length).freeze();
+            if length > KEPT_SIZE && self.received.len() <= READ_SIZE {
+                // A large answer takes its buffer along.
+                let rest = mem::replace(&mut self.received, BytesMut::with_capacity(READ_SIZE));
+                self.received.extend_from_slice(&rest);
+            }
             if !is_push && let Some(front) = self.unanswered.pop_front() {
                 self.delivered += 1;
                 front.reply.send(Ok(answer));
@@ -201,12 +208,50 @@ impl Outgoing {
         }
         self.at = 0;
         self.bytes.clear();
-        // A large value must not keep its memory.
-        self.bytes.shrink_to(2 * WRITE_SIZE);
+        self.bytes.shrink_to(KEPT_SIZE);
         if self.is_unflushed {
             ready!(Pin::new(&mut *socket).poll_flush(context))?;
             self.is_unflushed = false;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::io::{AsyncWriteExt, duplex};
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::queue::Request;
+
+    #[tokio::test(start_paused = true)]
+    async fn large_requests_and_answers_keep_no_memory() {
+        const LEN: usize = 4 << 20;
+        let (client, mut server) = duplex(LEN);
+        let queue = Arc::new(Queue::default());
+        let mut wire = Wire::new(Box::new(client), Arc::clone(&queue));
+        let (sender, receiver) = oneshot::channel();
+        let request = Request {
+            packed: vec![0; LEN],
+            answers: 1,
+            reply: Reply {
+                sender,
+                permit: None,
+            },
+        };
+        assert!(queue.push(request).is_ok());
+        assert!((&mut wire).now_or_never().is_none());
+        let head = format!("${}\r\n", LEN - 100).into_bytes();
+        let answer = [head, vec![0; LEN - 100], b"\r\n".to_vec()].concat();
+        server.write_all(&answer).await.unwrap();
+        let (received, _) = tokio::select! {
+            _ = &mut wire => panic!("the connection is alive"),
+            received = receiver => received.unwrap(),
+        };
+        assert_eq!(received.unwrap(), answer);
+        assert!(wire.outgoing.bytes.capacity() <= KEPT_SIZE);
+        assert!(wire.received.capacity() <= KEPT_SIZE);
     }
 }

@@ -6,7 +6,7 @@
 )]
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,9 +38,12 @@ struct RedisHarness {
     way: Way,
 }
 
-/// The proxy, which is started with the first driver.
+/// The proxy, which is started with the first driver, for a law that disturbs the connection.
 #[derive(Default)]
-struct Way(OnceCell<Proxy>);
+struct Way {
+    proxy: OnceCell<Proxy>,
+    wanted: AtomicBool,
+}
 
 impl RedisHarness {
     fn new(protocol: Protocol) -> Self {
@@ -91,17 +94,16 @@ async fn ask(arguments: Vec<String>) -> HarnessResult<String> {
 #[async_trait]
 impl Harness for RedisHarness {
     async fn open(&self, _scope: &str) -> HarnessResult<Arc<dyn StoreAdapter>> {
-        let proxy = self
-            .way
-            .0
-            .get_or_try_init(async || {
+        let mut options = self.options()?;
+        if self.way.wanted.load(Ordering::Relaxed) {
+            let start = async || {
                 Proxy::start(address(&shared_url()?))
                     .await
                     .map_err(Into::into)
-            })
-            .await
-            .map_err(|error: Box<dyn std::error::Error + Send + Sync>| error)?;
-        let options = self.options()?.address("127.0.0.1", proxy.port());
+            };
+            let proxy: HarnessResult<&Proxy> = self.way.proxy.get_or_try_init(start).await;
+            options = options.address("127.0.0.1", proxy?.port());
+        }
         Ok(Arc::new(RedisDriver::connect_with(options).await?))
     }
 
@@ -122,6 +124,7 @@ impl Harness for RedisHarness {
     }
 
     fn faults(&self) -> Option<&dyn Faults> {
+        self.way.wanted.store(true, Ordering::Relaxed);
         Some(&self.way)
     }
 
@@ -147,19 +150,19 @@ impl Harness for RedisHarness {
 #[async_trait]
 impl Faults for Way {
     async fn sever(&self) {
-        if let Some(proxy) = self.0.get() {
+        if let Some(proxy) = self.proxy.get() {
             proxy.sever().await;
         }
     }
 
     async fn stall(&self) {
-        if let Some(proxy) = self.0.get() {
+        if let Some(proxy) = self.proxy.get() {
             proxy.stall();
         }
     }
 
     async fn restore(&self) {
-        if let Some(proxy) = self.0.get() {
+        if let Some(proxy) = self.proxy.get() {
             proxy.resume();
         }
     }
