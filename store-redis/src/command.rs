@@ -58,16 +58,18 @@ impl Payload<'_> {
 
     /// The answer in `bytes`, that of a pipeline as an array; `None` if it is none.
     pub(crate) fn answer<'b>(&self, bytes: &'b [u8]) -> Option<Frame<'b>> {
-        let mut frames = Vec::with_capacity(self.answers());
         let mut at = 0;
-        while at < bytes.len() {
+        let mut next = || {
             let (frame, length) = resp::parse(&bytes[at..]).ok()??;
-            frames.push(frame);
             at += length;
-        }
+            Some(frame)
+        };
         match self {
-            Self::Many(_) => Some(Frame::Array(frames)),
-            Self::One(_) | Self::Script(_) => frames.pop(),
+            Self::One(_) | Self::Script(_) => next(),
+            Self::Many(pipeline) => {
+                let frames: Option<Vec<_>> = (0..pipeline.len()).map(|_| next()).collect();
+                frames.map(Frame::Array)
+            }
         }
     }
 }
