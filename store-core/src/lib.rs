@@ -7,6 +7,7 @@ pub mod codec;
 pub mod counter;
 mod error;
 mod event;
+mod exchange;
 mod health;
 mod listener;
 mod messaging;

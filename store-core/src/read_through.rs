@@ -11,8 +11,9 @@ use tokio::sync::watch;
 use crate::adapter::Condition;
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exchange::unconditional;
 use crate::options::SetOptions;
-use crate::store::{During, Store, unconditional};
+use crate::store::{During, Store};
 
 impl<C: Codec> Store<C> {
     /// The value of `key`, or the one that `load` makes, which is then stored as `options` say.

@@ -1,0 +1,140 @@
+//! The operations on one key that read and write in one step: take, replace, compare.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::adapter::Condition;
+use crate::codec::Codec;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::{Presence, SetOptions};
+use crate::store::{During, Store};
+use crate::time::Expiry;
+
+impl<C: Codec> Store<C> {
+    /// Removes `key` and answers the value that it had, in one atomic step.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`] if the value was not a `T`. It is gone from the store, and
+    /// [`Error::bytes`] has it.
+    #[doc(alias = "getdel")]
+    #[doc(alias = "pop")]
+    pub async fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        let answer = async { self.adapter.take(&self.keys.physical(key)?).await };
+        self.decode_answer("take", key, answer.await)
+    }
+
+    /// Writes `value`, which then never expires, and answers the one it replaced, in one atomic
+    /// step.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set), and [`ErrorKind::Decode`] if the old value was not a `T`. It is
+    /// replaced, and [`Error::bytes`] has it.
+    #[doc(alias = "getset")]
+    pub async fn replace<T: Serialize + DeserializeOwned>(
+        &self,
+        key: &str,
+        value: &T,
+    ) -> Result<Option<T>> {
+        self.replace_with(key, value, SetOptions::new()).await
+    }
+
+    /// Writes `value` with the ttl of `options` and answers the one it replaced, in one atomic
+    /// step.
+    ///
+    /// # Errors
+    ///
+    /// As [`replace`](Self::replace), and [`ErrorKind::InvalidInput`] if the ttl is out of range
+    /// or `options` have a condition.
+    pub async fn replace_with<T: Serialize + DeserializeOwned>(
+        &self,
+        key: &str,
+        value: &T,
+        options: impl Into<SetOptions>,
+    ) -> Result<Option<T>> {
+        let options = options.into();
+        let answer = async {
+            let name = self.keys.physical(key)?;
+            let expiry = unconditional(options)?;
+            let bytes = self.encode(value)?;
+            self.adapter.replace(&name, &bytes, expiry).await
+        };
+        self.decode_answer("replace", key, answer.await)
+    }
+
+    /// Writes `value`, which then never expires, if the key holds `expected`; answers whether it
+    /// did. One atomic step.
+    ///
+    /// The encoded bytes are compared, so both must be written by the same codec, and a type
+    /// whose order is not fixed, such as one with a `HashMap`, may not equal itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    #[doc(alias = "cas")]
+    pub async fn compare_and_set<T: Serialize + ?Sized>(
+        &self,
+        key: &str,
+        expected: &T,
+        value: &T,
+    ) -> Result<bool> {
+        self.compare_and_set_with(key, expected, value, SetOptions::new())
+            .await
+    }
+
+    /// Writes `value` with the ttl of `options` if the key holds `expected`; answers whether it
+    /// did. One atomic step.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set), and [`ErrorKind::InvalidInput`] if the ttl is out of range or
+    /// `options` have a condition of their own.
+    pub async fn compare_and_set_with<T: Serialize + ?Sized>(
+        &self,
+        key: &str,
+        expected: &T,
+        value: &T,
+        options: impl Into<SetOptions>,
+    ) -> Result<bool> {
+        let options = options.into();
+        let answer = async {
+            let name = self.keys.physical(key)?;
+            let expiry = unconditional(options)?;
+            let expected = self.encode(expected)?;
+            let bytes = self.encode(value)?;
+            let condition = Condition::IfEquals(&expected);
+            self.adapter.set(&name, &bytes, expiry, condition).await
+        };
+        answer.await.during("compare_and_set", key)
+    }
+
+    /// Removes `key` if it holds `expected`; answers whether it did. One atomic step.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Encode`] if the codec has no form for `expected`.
+    pub async fn compare_and_delete<T: Serialize + ?Sized>(
+        &self,
+        key: &str,
+        expected: &T,
+    ) -> Result<bool> {
+        let answer = async {
+            let name = self.keys.physical(key)?;
+            let expected = self.encode(expected)?;
+            self.adapter.compare_and_delete(&name, &expected).await
+        };
+        answer.await.during("compare_and_delete", key)
+    }
+}
+
+/// The expiry of options that must not have a condition.
+pub(crate) fn unconditional(options: SetOptions) -> Result<Expiry> {
+    if options.presence() != Presence::Any {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "this operation has its own condition; if_absent and if_present belong to set_with",
+        ));
+    }
+    options.expiry()
+}
