@@ -278,3 +278,17 @@ where
         Some((event, self))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_after_the_end_is_refused() {
+        let channels = Channels::new(1);
+        channels.close();
+        assert!(channels.subscribe("channel").is_err());
+        assert!(channels.subscribe_pattern("*").is_err());
+        assert_eq!(channels.len(), 0);
+    }
+}

@@ -190,4 +190,23 @@ mod tests {
         };
         assert!(clock.moment() < Moment(BEFORE_CLOCK));
     }
+
+    #[test]
+    fn no_deadline_is_early_where_milliseconds_take_over() {
+        for nanos in [FAR - 1, FAR, FAR + 1] {
+            let moment = Moment(u128::from(nanos) - NANOS_PER_MILLI);
+            let deadline = Deadline::after(moment, ttl(Duration::from_millis(1)));
+            assert!(
+                !deadline.has_passed(Moment(u128::from(nanos) - 1)),
+                "{nanos}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_deadline_beyond_all_numbers_is_the_last_of_them() {
+        let moment = Moment(u128::from(u64::MAX - 1) * NANOS_PER_MILLI);
+        let deadline = Deadline::after(moment, ttl(Duration::from_millis(1)));
+        assert_eq!(deadline.number(), u64::MAX - 1);
+    }
 }

@@ -18,6 +18,9 @@ const NO_DEADLINE: u64 = u64::MAX;
 /// A table is given back once it has this many places and fewer than a quarter are taken.
 const SHRINKABLE: usize = 64;
 
+/// How many slots a sweep removes before it lets others have the lock.
+const SWEPT_AT_ONCE: usize = 64;
+
 /// A lock, the slots behind it, and their earliest deadline, in a cache line of their own.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -72,29 +75,38 @@ impl Stripe {
         Deadline::from_number(self.earliest.load(Ordering::Relaxed)).has_passed(moment)
     }
 
-    /// Removes the slots whose deadline has passed.
+    /// Removes the slots whose deadline has passed, a few at a time.
     pub(crate) fn sweep(&self, moment: Moment, hash: impl Fn(&Slot) -> u64) -> Swept {
         let mut swept = Swept::default();
-        let mut earliest = NO_DEADLINE;
         self.earliest.store(NO_DEADLINE, Ordering::Relaxed);
-        let mut slots = self.write();
-        let past = slots.extract_if(|slot| match slot.deadline {
-            Some(deadline) if deadline.has_passed(moment) => true,
-            deadline => {
-                swept.kept += 1;
-                earliest = earliest.min(deadline.map_or(NO_DEADLINE, Deadline::number));
-                false
+        let mut garbage = Vec::with_capacity(SWEPT_AT_ONCE);
+        loop {
+            let mut earliest = NO_DEADLINE;
+            swept.kept = 0;
+            let mut slots = self.write();
+            let past = slots.extract_if(|slot| match slot.deadline {
+                Some(deadline) if deadline.has_passed(moment) => true,
+                deadline => {
+                    swept.kept += 1;
+                    earliest = earliest.min(deadline.map_or(NO_DEADLINE, Deadline::number));
+                    false
+                }
+            });
+            garbage.extend(past.take(SWEPT_AT_ONCE));
+            swept.removed += garbage.len();
+            if garbage.len() == SWEPT_AT_ONCE {
+                drop(slots);
+                // Freed while the stripe is not locked.
+                garbage.clear();
+                continue;
             }
-        });
-        // Freed at the end, when the stripe is not locked any more.
-        let garbage: Vec<Slot> = past.collect();
-        swept.removed = garbage.len();
-        let capacity = slots.capacity();
-        if swept.removed > 0 && capacity >= SHRINKABLE && swept.kept < capacity / 4 {
-            slots.shrink_to_fit(hash);
+            let capacity = slots.capacity();
+            if swept.removed > 0 && capacity >= SHRINKABLE && swept.kept < capacity / 4 {
+                slots.shrink_to_fit(hash);
+            }
+            self.earliest.fetch_min(earliest, Ordering::Relaxed);
+            return swept;
         }
-        self.earliest.fetch_min(earliest, Ordering::Relaxed);
-        swept
     }
 
     /// Removes everything and gives the memory back. The driver has been marked as closed, which
@@ -189,5 +201,29 @@ mod tests {
         assert!(stripe.read().capacity() < 100);
         stripe.close();
         assert_eq!(stripe.read().capacity(), 0);
+    }
+
+    #[test]
+    fn a_table_of_which_more_than_a_quarter_is_taken_stays() {
+        let stripe = Stripe::new();
+        for number in 0..10_000 {
+            let deadline = (number >= 6_000).then_some(Deadline::PAST);
+            insert(&stripe, &number.to_string(), deadline);
+        }
+        stripe.sweep(Clock::new().moment(), hash);
+        assert_eq!(stripe.read().len(), 6_000);
+        assert!(stripe.read().capacity() >= 10_000);
+    }
+
+    #[test]
+    fn a_table_of_which_nothing_was_swept_stays() {
+        let stripe = Stripe::new();
+        for number in 0..1_000 {
+            insert(&stripe, &number.to_string(), None);
+        }
+        let capacity = stripe.read().capacity();
+        stripe.write().clear();
+        stripe.sweep(Clock::new().moment(), hash);
+        assert_eq!(stripe.read().capacity(), capacity);
     }
 }

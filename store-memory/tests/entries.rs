@@ -327,3 +327,22 @@ fn increments_of_many_threads_all_count() {
     let value = futures_util::future::FutureExt::now_or_never(driver.get("key"));
     assert_eq!(value.unwrap().unwrap().unwrap(), "20000");
 }
+
+#[tokio::test]
+async fn the_driver_says_what_it_is_and_what_it_holds() {
+    let driver = MemoryDriver::new();
+    set(&driver, "key", b"value", Expiry::Never).await;
+    let _subscription = driver.subscribe("channel").await.unwrap();
+    assert_eq!(driver.name(), "memory");
+    assert_eq!(
+        format!("{driver:?}"),
+        "MemoryDriver { entries: 1, channels: 1, .. }"
+    );
+}
+
+#[test]
+fn the_shortest_sweep_interval_is_a_millisecond() {
+    let every = |millis| MemoryOptions::new().sweep_interval(Duration::from_millis(millis));
+    assert_eq!(every(0), every(1));
+    assert_ne!(every(1), every(2));
+}

@@ -38,7 +38,8 @@ pub(crate) struct Wire {
     framer: Framer,
     /// How many answers were delivered since requests were last taken: about as many are to come.
     delivered: usize,
-    has_yielded: bool,
+    /// How many requests waited when others were last let go first.
+    waited_for: usize,
 }
 
 struct Unanswered {
@@ -58,7 +59,7 @@ impl Wire {
             received: BytesMut::with_capacity(READ_SIZE),
             framer: Framer::default(),
             delivered: 0,
-            has_yielded: false,
+            waited_for: 0,
         }
     }
 
@@ -110,12 +111,13 @@ impl Wire {
                 return Poll::Pending;
             }
             // Who got an answer is about to ask the next question: what is asked at the same time
-            // goes into one write.
-            if waiting < self.delivered && !mem::replace(&mut self.has_yielded, true) {
+            // goes into one write. Others go first for as long as that brings more requests.
+            if waiting < self.delivered && waiting > self.waited_for {
+                self.waited_for = waiting;
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            self.has_yielded = false;
+            self.waited_for = 0;
             self.delivered = 0;
             self.queue.take(|request| {
                 self.unanswered.push_back(Unanswered {

@@ -74,6 +74,37 @@ fn what_has_not_expired_is_not_swept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sweep_goes_over_all_keys_and_counts_them() {
+    // The thread does not come before the test ends.
+    let entries = Entries::new(HOUR);
+    // A sweep gives up where it alone holds the entries.
+    let _driver = Arc::clone(&entries);
+    for number in 0..1_000 {
+        set(
+            &entries,
+            &format!("soon {number}"),
+            Duration::from_millis(1),
+        );
+        set(&entries, &format!("later {number}"), HOUR);
+    }
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let swept = entries.sweep();
+    assert_eq!((swept.removed, entries.len()), (1_000, 1_000));
+    // Stripes in which nothing is due are not looked at.
+    assert!((1..=1_000).contains(&swept.kept));
+}
+
+#[test]
+fn what_comes_after_the_end_is_refused() {
+    let entries = entries();
+    entries.close();
+    let written = entries.write("key", b"value", Expiry::Never, Condition::Always);
+    assert!(written.is_err());
+    assert!(entries.increment("key", 1, None).is_err());
+    assert_eq!(entries.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_paused_clock_is_not_moved() {
     let entries = entries();
     set(&entries, "key", Duration::from_secs(10));
@@ -154,6 +185,23 @@ fn a_deadline_that_is_set_during_a_round_keeps_the_thread_awake() {
     });
     assert!(receiver.recv_timeout(Duration::from_secs(10)).is_ok());
     assert_eq!(gate.lock().phase, Phase::Sweeping);
+}
+
+#[test]
+fn every_deadline_that_is_the_earliest_is_counted() {
+    let entries = Entries::new(HOUR);
+    for (ttl, wakes) in [(3, 1), (2, 2), (3, 2)] {
+        set(&entries, "key", HOUR * ttl);
+        assert_eq!(entries.sweeper().gate.lock().wakes, wakes);
+    }
+}
+
+#[test]
+fn the_thread_rests_between_rounds() {
+    let (gate, rest) = (Gate::default(), Duration::from_millis(5));
+    let begun = Instant::now();
+    assert!(gate.rest(rest).is_some());
+    assert!(begun.elapsed() >= rest);
 }
 
 #[test]
