@@ -21,17 +21,6 @@ use store_conformance::{
 };
 use store_core::StoreAdapter;
 
-/// Laws about codecs alone, which no driver can break; the codecs' own tests show what they find.
-const WITHOUT_A_DRIVER: &[&str] = &[
-    "codec::roundtrip",
-    "codec::decode_total",
-    "codec::trailing_bytes_rejected",
-    "codec::deterministic",
-    "codec::wrong_codec_is_error_where_the_format_can_tell",
-    "codec::nonfinite_floats",
-    "codec::golden_bytes",
-];
-
 /// A survivor in one of this many seeds is allowed.
 const SEEDS: u64 = 20;
 
@@ -140,7 +129,7 @@ fn healthy_drivers_break_no_law(seeds: u64) -> Vec<String> {
 /// The laws that break each driver, with one seed.
 fn table(drivers: Vec<&'static Broken>) -> Vec<(&'static Broken, Vec<&'static Law>)> {
     let killers = on_all_cores(&drivers, |driver| {
-        let laws = LAWS.iter().filter(|law| is_about_drivers(law));
+        let laws = LAWS.iter();
         laws.filter(|law| driver.is_killed_by(law, 0))
             .collect::<Vec<_>>()
     });
@@ -154,7 +143,7 @@ fn print_table(table: &[(&'static Broken, Vec<&'static Law>)]) {
         println!("    {:>2} laws: {}", killers.len(), killers.join(", "));
     }
     println!("\nlaw: how many broken drivers it kills, and those that it alone kills");
-    for law in LAWS.iter().filter(|law| is_about_drivers(law)) {
+    for law in LAWS {
         let killed = table.iter().filter(|(_, killers)| kills(killers, law));
         let alone = killed.clone().filter(|(_, killers)| killers.len() == 1);
         let alone: Vec<&str> = alone.map(|(driver, _)| driver.name).collect();
@@ -162,18 +151,14 @@ fn print_table(table: &[(&'static Broken, Vec<&'static Law>)]) {
     }
 }
 
-fn is_about_drivers(law: &Law) -> bool {
-    !WITHOUT_A_DRIVER.contains(&law.to_string().as_str())
-}
-
 fn kills(killers: &[&'static Law], law: &Law) -> bool {
     killers.iter().any(|killer| std::ptr::eq(*killer, law))
 }
 
 fn laws_that_kill_nobody(table: &[(&'static Broken, Vec<&'static Law>)]) -> Vec<String> {
-    let idle = LAWS.iter().filter(|law| {
-        is_about_drivers(law) && !table.iter().any(|(_, killers)| kills(killers, law))
-    });
+    let idle = LAWS
+        .iter()
+        .filter(|law| !table.iter().any(|(_, killers)| kills(killers, law)));
     idle.map(|law| format!("the law {law} kills nobody"))
         .collect()
 }

@@ -1,19 +1,25 @@
 //! Drivers that are wrong on purpose: what the laws are worth is what they kill.
 //!
-//! Each is the reference driver with one change, so whatever a law says of it comes from that
-//! change. Not part of the public interface.
+//! Each is the reference driver with one change, or a codec with one, so whatever a law says of it
+//! comes from that change. Not part of the public interface.
 
 mod absent;
 mod batches;
+mod chunks;
+mod codecs;
 mod conditions;
 mod counters;
+mod deadlines;
 mod delivery;
+mod expired;
 mod handles;
 mod keys;
+mod mixed;
 mod network;
 mod patterns;
 mod races;
 mod scans;
+mod silent_patterns;
 mod subscriptions;
 mod ttls;
 mod twist;
@@ -74,7 +80,10 @@ pub fn all() -> impl Iterator<Item = &'static Broken> {
         values::DRIVERS,
         counters::DRIVERS,
         ttls::DRIVERS,
+        expired::DRIVERS,
+        deadlines::DRIVERS,
         batches::DRIVERS,
+        chunks::DRIVERS,
         conditions::DRIVERS,
         scans::DRIVERS,
         races::DRIVERS,
@@ -83,7 +92,10 @@ pub fn all() -> impl Iterator<Item = &'static Broken> {
         subscriptions::DRIVERS,
         delivery::DRIVERS,
         patterns::DRIVERS,
+        silent_patterns::DRIVERS,
+        mixed::DRIVERS,
         network::DRIVERS,
+        codecs::DRIVERS,
     ]
     .into_iter()
     .flatten()

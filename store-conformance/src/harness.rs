@@ -7,6 +7,7 @@ use store_core::StoreAdapter;
 use store_core::async_trait;
 
 use crate::clock::Clock;
+use crate::codecs::Codecs;
 
 /// The result of what a harness does.
 pub type HarnessResult<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -85,9 +86,17 @@ pub trait Harness: Send + Sync + 'static {
 
     /// What can be done to the way between driver and backend.
     ///
+    /// A law that needs it asks before it opens a handle, and no other law does; so a harness may
+    /// keep the detour for those.
+    ///
     /// Without it, `without: { faults = "reason" }` shows the laws that need it as ignored.
     fn faults(&self) -> Option<&dyn Faults> {
         None
+    }
+
+    /// The codecs that the laws of the group `codec` look at: those that come with the store.
+    fn codecs(&self) -> Codecs {
+        Codecs::default()
     }
 
     /// Counts what the backend holds for `scope` now, from the backend's own view.

@@ -10,7 +10,7 @@ use crate::outcome::Outcome;
 use crate::runner::Run;
 
 mod batch;
-mod codec;
+pub(crate) mod codec;
 mod concurrency;
 mod conditional;
 mod counter;

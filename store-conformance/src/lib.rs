@@ -5,6 +5,7 @@ pub mod broken;
 mod case;
 pub mod chaos;
 mod clock;
+mod codecs;
 mod config;
 mod differential;
 pub mod faults;
@@ -27,6 +28,9 @@ mod suite;
 mod timeline;
 
 pub use clock::Clock;
+#[doc(hidden)]
+pub use codecs::CodecHarness;
+pub use codecs::Codecs;
 pub use config::Config;
 pub use differential::differential;
 pub use harness::{Faults, Harness, HarnessResult, LiveResources};

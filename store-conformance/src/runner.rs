@@ -200,10 +200,36 @@ impl Run {
         S: Strategy,
         F: Future<Output = CaseResult> + Send + 'static,
     {
-        let count = (self.config.cases * self.factor.0)
-            .div_ceil(self.factor.1)
-            .max(1);
+        let count = self.count();
         self.run(count, |_| &strategy, body).await
+    }
+
+    /// As [`for_all`](Self::for_all), where the first cases are these inputs: what every run must
+    /// try, and no run more than once.
+    pub(crate) async fn for_these_and_all<S, F>(
+        self,
+        first: Vec<S::Value>,
+        strategy: S,
+        body: impl Fn(Case, S::Value) -> F,
+    ) -> Outcome
+    where
+        S: Strategy + 'static,
+        S::Value: Clone + 'static,
+        F: Future<Output = CaseResult> + Send + 'static,
+    {
+        let strategy = strategy.boxed();
+        let count = self.count().saturating_add(first.len() as u32);
+        let input = |index: u32| match first.get(index as usize) {
+            Some(input) => Just(input.clone()).boxed(),
+            None => strategy.clone(),
+        };
+        self.run(count, input, body).await
+    }
+
+    /// How many inputs the law tries.
+    fn count(&self) -> u32 {
+        let count = (self.config.cases * self.factor.0).div_ceil(self.factor.1);
+        count.max(1)
     }
 
     async fn run<S, F>(

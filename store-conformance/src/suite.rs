@@ -78,6 +78,54 @@ macro_rules! suite {
     };
 }
 
+/// Makes one `#[test]` of each law about codecs, called `name::codec::law`, for a codec of your own.
+///
+/// The first argument names the module that holds the tests, the second is an expression that
+/// makes the codec; it is evaluated once for each law. The laws that read and write through a
+/// driver are given one. A value that a format has no form for may be refused with `Encode`.
+///
+/// ```
+/// # use store_core::Json as MyCodec;
+/// store_conformance::codec_suite!(my_codec, MyCodec);
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! codec_suite {
+    ($name:ident, $codec:expr $(,)?) => {
+        $crate::__laws! { __codec_suite! ($name, $codec) }
+    };
+}
+
+/// Makes the module of a codec's suite out of the list of laws.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __codec_suite {
+    (($name:ident, $codec:expr) $($group:ident { $($laws:tt)* })*) => {
+        mod $name {
+            fn harness() -> ::std::sync::Arc<dyn $crate::Harness> {
+                use super::*;
+                ::std::sync::Arc::new($crate::CodecHarness::new($codec))
+            }
+
+            $($crate::__codec_group! { $group { $($laws)* } })*
+        }
+    };
+}
+
+/// Makes the tests of the group `codec`, and none of others.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __codec_group {
+    (codec {
+        $($law:ident : $kind:ident [$($rule:literal),*] $meaning:literal;)*
+    }) => {
+        mod codec {
+            $($crate::__test! { {} {} codec $law })*
+        }
+    };
+    ($other:ident $laws:tt) => {};
+}
+
 /// Makes the modules of a suite out of the list of laws.
 #[doc(hidden)]
 #[macro_export]

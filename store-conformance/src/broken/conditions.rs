@@ -29,10 +29,24 @@ drivers! {
         ["conditional::if_equals_compares_bytes"], Compares { equal: |one, other| one == other || number(one).is_some() && number(one) == number(other) };
     equals_goes_through_text: "values are compared as lossy text",
         ["conditional::if_equals_compares_bytes"], Compares { equal: |one, other| String::from_utf8_lossy(one) == String::from_utf8_lossy(other) };
+    equals_looks_at_64_bytes: "a comparison looks at the first 64 bytes and the length",
+        ["conditional::if_equals_compares_bytes"], Compares { equal: |one, other| one.len() == other.len() && one.iter().take(64).eq(other.iter().take(64)) };
+    deletes_by_prefix: "compare_and_delete takes the beginning of a value for the value",
+        ["conditional::if_equals_compares_bytes"], Deletes { equal: |one, other| one.starts_with(other) };
+    deletes_ignoring_case: "compare_and_delete ignores the case of letters",
+        ["conditional::if_equals_compares_bytes"], Deletes { equal: |one, other| one.eq_ignore_ascii_case(other) };
+    deletes_by_number: "compare_and_delete compares numbers by what they count",
+        ["conditional::if_equals_compares_bytes"], Deletes { equal: |one, other| one == other || number(one).is_some() && number(one) == number(other) };
+    deletes_by_text: "compare_and_delete compares values as lossy text",
+        ["conditional::if_equals_compares_bytes"], Deletes { equal: |one, other| lossy(one) == lossy(other) };
     compare_and_delete_answers_presence: "compare_and_delete answers whether the key was there",
         ["kv::model_agrees", "conditional::if_equals_compares_bytes"], DeleteAnswersPresence::default();
     compare_and_delete_ignores_value: "compare_and_delete removes whatever is there",
         ["kv::model_agrees", "conditional::if_equals_compares_bytes"], DeleteIgnoresValue::default();
+}
+
+fn lossy(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
 }
 
 fn number(value: &[u8]) -> Option<i64> {
@@ -66,6 +80,27 @@ impl super::twist::Twist for Compares {
             Some(old) if (self.equal)(&old, expected) => {
                 inner.set(key, value, expiry, Condition::Always).await
             }
+            _ => Ok(false),
+        }
+    }
+}
+
+/// The same, for compare-and-delete.
+#[derive(Debug)]
+struct Deletes {
+    equal: fn(&[u8], &[u8]) -> bool,
+}
+
+#[store_core::async_trait]
+impl super::twist::Twist for Deletes {
+    async fn compare_and_delete(
+        &self,
+        inner: &ReferenceDriver,
+        key: &str,
+        expected: &[u8],
+    ) -> Result<bool> {
+        match inner.get(key).await? {
+            Some(old) if (self.equal)(&old, expected) => inner.delete(key).await,
             _ => Ok(false),
         }
     }

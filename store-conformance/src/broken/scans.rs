@@ -30,6 +30,10 @@ drivers! {
         ["scan::scan_pages_cover"], SizeOneIsEmpty::default();
     scan_by_offset: "the cursor is a position, which moves when keys go",
         ["scan::scan_stable_keys_survive_churn"], ByOffset::default();
+    scan_takes_in_the_bound: "a scan ends with the first key behind its prefix, not before it",
+        ["scan::scan_prefix_exact"], Filtered { wanted: |key, prefix| key.starts_with(prefix) || successor(prefix).is_some_and(|bound| key == bound) };
+    scan_ends_with_its_cursor: "a scan ends where the last key of a page was deleted",
+        ["scan::scan_stable_keys_survive_churn"], EndsWithCursor::default();
     scan_strips_the_prefix: "a scan answers keys without the prefix that was asked for",
         ["scan::scan_prefix_exact"], Strips::default();
     scan_of_nothing_is_everything: "a scan ignores the last segment of its prefix",
@@ -41,6 +45,16 @@ drivers! {
 /// All live keys, in order.
 async fn all_keys(inner: &ReferenceDriver) -> Result<Vec<String>> {
     Ok(inner.scan_page("", None, usize::MAX).await?.keys)
+}
+
+/// The first text behind all that begin with `prefix`, but for the last character of all.
+fn successor(prefix: &str) -> Option<String> {
+    let last = prefix.chars().next_back()?;
+    let next = char::from_u32(u32::from(last) + 1)?;
+    Some(format!(
+        "{}{next}",
+        &prefix[..prefix.len() - last.len_utf8()]
+    ))
 }
 
 /// Another idea of which keys are meant.
@@ -130,6 +144,17 @@ twists! {
             let cursor = (end < keys.len()).then(|| end.to_string());
             keys.truncate(end);
             Ok(ScanPage { keys: keys.split_off(offset.min(end)), cursor })
+        }
+    }
+    EndsWithCursor => {
+        async fn scan_page(&self, inner: &ReferenceDriver, prefix: &str, cursor: Option<&str>, page_size: usize) -> Result<ScanPage> {
+            tokio::task::yield_now().await;
+            if let Some(cursor) = cursor
+                && !inner.has(cursor).await?
+            {
+                return Ok(ScanPage::default());
+            }
+            inner.scan_page(prefix, cursor, page_size).await
         }
     }
     Strips => {

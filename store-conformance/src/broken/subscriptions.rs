@@ -43,7 +43,7 @@ drivers! {
         ["pubsub::fan_out", "pubsub::exactly_once_per_subscription"], OneAChannel::default();
 }
 
-type Cuts = Arc<Mutex<HashMap<String, u64>>>;
+pub(super) type Cuts = Arc<Mutex<HashMap<String, u64>>>;
 type Parked = Arc<Mutex<Vec<(String, RawSubscription)>>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,7 +73,7 @@ impl<F: FnMut(&mut Option<RawSubscription>) + Send + Unpin> Drop for OnDrop<F> {
     }
 }
 
-fn on_drop(
+pub(super) fn on_drop(
     events: RawSubscription,
     end: impl FnMut(&mut Option<RawSubscription>) + Send + Unpin + 'static,
 ) -> RawSubscription {
@@ -84,7 +84,7 @@ fn on_drop(
 }
 
 /// Delivers until the channel is cut, then stays silent.
-fn until_cut(events: RawSubscription, cuts: &Cuts, channel: &str) -> RawSubscription {
+pub(super) fn until_cut(events: RawSubscription, cuts: &Cuts, channel: &str) -> RawSubscription {
     let begun = lock(cuts).get(channel).copied().unwrap_or_default();
     let (cuts, channel) = (Arc::clone(cuts), channel.to_owned());
     RawSubscription::new(events.filter(move |_| {
@@ -93,7 +93,7 @@ fn until_cut(events: RawSubscription, cuts: &Cuts, channel: &str) -> RawSubscrip
     }))
 }
 
-fn cut(cuts: &Cuts, channel: &str) {
+pub(super) fn cut(cuts: &Cuts, channel: &str) {
     *lock(cuts).entry(channel.to_owned()).or_default() += 1;
 }
 

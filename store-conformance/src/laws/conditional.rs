@@ -9,7 +9,7 @@ use crate::case::{CaseResult, Failure, ensure, ensure_eq, millis};
 use crate::model::{Answer, Expected, Expires, Model, Operation, When};
 use crate::runner::{Outcome, Run};
 use crate::sequence::ask;
-use crate::strategies::{count, name, value};
+use crate::strategies::{count, name, patterned, value};
 
 mod races;
 
@@ -146,7 +146,8 @@ fn lookalikes(value: &[u8]) -> Vec<Vec<u8>> {
 pub(super) async fn if_equals_compares_bytes(run: Run) -> Outcome {
     // Numbers too, which have other forms than their canonical one.
     let number = count().prop_map(|count| Bytes::from(count.to_string()));
-    let compared = prop_oneof![3 => value(), 1 => number];
+    let long = (any::<u8>(), 65_usize..70_000).prop_map(|(seed, len)| patterned(seed, len));
+    let compared = prop_oneof![3 => value(), 1 => number, 1 => long];
     let inputs = (name(), compared, value());
     run.for_all(inputs, |case, (name, value, new)| async move {
         let store = case.open().await?;

@@ -5,7 +5,7 @@ use proptest::prelude::{Strategy, any};
 use store_core::{Condition, ErrorKind, Expiry, Store, StoreAdapter, Ttl};
 
 use super::kv::put;
-use super::ttl::{HOUR, ensure_left};
+use super::ttl::{HOUR, ensure_left, linger};
 use crate::case::{ensure, ensure_eq, ensure_kind, millis};
 use crate::model::decimal;
 use crate::runner::{Outcome, Run};
@@ -182,6 +182,7 @@ pub(super) async fn incr_initial_ttl_sets_once(run: Run) -> Outcome {
         ensure_eq!(count?, delta, "increment with an initial ttl");
         ensure_left(&store, &key, &window).await?;
         for later in [Some(day), Some(millis(1)?), None] {
+            linger(&case).await;
             store.increment(&key, delta, later).await?;
             ensure_left(&store, &key, &window).await?;
         }

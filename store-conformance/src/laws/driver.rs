@@ -260,20 +260,23 @@ pub(super) async fn drop_releases(run: Run) -> Outcome {
                 let handle = case.open().await?;
                 put(&handle, &case.key("k"), b"v").await?;
                 let channel = case.key(&format!("channel {number}"));
-                let subscription = handle.subscribe(&channel).await?;
-                handles.push((handle, subscription));
+                let mut subscriptions = vec![handle.subscribe(&channel).await?];
+                if let Some(patterns) = handle.as_patterns() {
+                    subscriptions.push(patterns.subscribe_pattern(&channel).await?);
+                }
+                handles.push((handle, subscriptions));
             }
             let during = resources(&case).await?;
             ensure!(
                 during.subscriptions > before.subscriptions,
                 "four subscriptions must be seen by `live_resources`: {before:?}, then {during:?}"
             );
-            for (handle, subscription) in handles {
+            for (handle, subscriptions) in handles {
                 if end != "drop" {
                     handle.close().await?;
                 }
                 if end != "close" {
-                    drop(subscription);
+                    drop(subscriptions);
                 }
                 drop(handle);
             }

@@ -92,6 +92,8 @@ pub(super) async fn pattern_matches_reference_glob(run: Run) -> Outcome {
                 subscriptions.push((subscribe_pattern(&case, &store, &pattern).await?, pattern));
                 texts.extend(matching);
             }
+            texts.sort();
+            texts.dedup();
             let mut done = subscribe(&case, &store, "done").await?;
             // The last round is the sentinel of whoever matches anything.
             let rounds = [0, 1].into_iter().flat_map(|round| {

@@ -69,7 +69,11 @@ fn neighbours(prefix: &str, more: &[String]) -> BTreeSet<String> {
     .into();
     // One character less.
     let mut shorter = prefix.to_owned();
-    shorter.pop();
+    let last = shorter.pop();
+    // The first text behind all that begin with the prefix, where a range may end too late.
+    if let Some(next) = last.and_then(|last| char::from_u32(u32::from(last) + 1)) {
+        all.extend([format!("{shorter}{next}"), format!("{shorter}{next}a")]);
+    }
     all.insert(shorter);
     for other in more
         .iter()
@@ -156,13 +160,18 @@ pub(super) async fn scan_pages_cover(run: Run) -> Outcome {
     run.fewer(2)
         .for_all((1_usize..40, name()), |case, (count, prefix)| async move {
             let store = case.open().await?;
-            let mut expected = BTreeSet::new();
-            for number in 0..count {
-                let name = format!("{prefix}{number}");
-                put(&store, &case.key(&name), b"v").await?;
-                put(&store, &case.key(&format!("!{name}")), b"v").await?;
-                expected.insert(name);
-            }
+            let expected: BTreeSet<String> = (0..count)
+                .map(|number| format!("{prefix}{number}"))
+                .collect();
+            let others = expected.iter().map(|name| format!("!{name}"));
+            let keys: Vec<String> = expected
+                .iter()
+                .cloned()
+                .chain(others)
+                .map(|name| case.key(&name))
+                .collect();
+            let entries: Vec<(&str, &[u8])> = keys.iter().map(|key| (&**key, &b"v"[..])).collect();
+            store.set_many(&entries, None).await?;
             let expected = beginning_with(&prefix, &expected);
             for page_size in [1, 2, count.max(2) - 1, count, count + 1, 10_000] {
                 let listed = scan_all(&store, &case.key(&prefix), page_size).await?;

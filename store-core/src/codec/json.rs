@@ -84,6 +84,7 @@ mod tests {
 
     #[test]
     fn integers_are_decimal_text() {
+        assert_eq!(Json.name(), "JSON");
         assert_eq!(Json.encode(&i64::MIN).unwrap(), b"-9223372036854775808");
         assert_eq!(Json.decode::<i64>(b"53").unwrap(), 53);
     }

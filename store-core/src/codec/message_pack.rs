@@ -110,6 +110,7 @@ mod tests {
 
     #[test]
     fn a_top_level_integer_is_decimal_text() {
+        assert_eq!(codec().name(), "MessagePack");
         assert_eq!(codec().encode(&5_u8).unwrap(), b"5");
         assert_eq!(codec().encode(&i64::MIN).unwrap(), b"-9223372036854775808");
         assert_eq!(codec().encode(&Some(Count(53))).unwrap(), b"53");

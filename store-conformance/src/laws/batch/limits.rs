@@ -1,69 +1,111 @@
 //! Large batches, and batches that cannot be done as a whole.
 
+use std::collections::BTreeSet;
+
 use store_core::{Bytes, ErrorKind, Store, StoreAdapter};
 
-use super::borrowed_entries;
-use crate::case::{Case, CaseResult, ensure, ensure_eq, ensure_kind};
+use super::{borrowed, borrowed_entries};
+use crate::case::{Case, CaseResult, ensure, ensure_eq, ensure_kind, millis};
 use crate::handle::Handle;
 use crate::laws::kv::put;
+use crate::laws::ttl::HOUR;
 use crate::runner::{Outcome, Run};
 use crate::strategies::patterned;
 
+/// Sizes around which batches are cut into chunks.
+const BORDERS: &[usize] = &[
+    16, 50, 64, 100, 128, 250, 256, 500, 512, 1_000, 1_024, 4_096,
+];
+
 pub(in crate::laws) async fn batch_large(run: Run) -> Outcome {
-    let mut sizes = vec![1, 2, 10_000];
-    for border in [
-        16, 50, 64, 100, 128, 250, 256, 500, 512, 1_000, 1_024, 4_096,
-    ] {
-        sizes.extend([border - 1, border, border + 1]);
+    let expires = !run.config().without.contains_key("ttl");
+    let mut sizes = vec![1, 2, 5, 10_000];
+    for border in BORDERS {
+        sizes.extend([border - 1, *border, border + 1]);
     }
-    run.for_each(sizes, |case, size: usize| async move {
+    run.for_each(sizes, move |case, size: usize| async move {
         let store = case.open().await?;
-        large(&case, &store, size).await
+        write(&case, &store, size, expires).await?;
+        let (keys, expected) = asked(&case, size);
+        let keys = borrowed(&keys);
+        let answers = store.get_many(&keys).await?;
+        ensure_eq!(answers.len(), size, "the number of answers");
+        let wrong = answers
+            .iter()
+            .zip(&expected)
+            .position(|(answer, expected)| answer != expected);
+        if let Some(wrong) = wrong {
+            ensure_eq!(
+                answers[wrong],
+                expected[wrong],
+                "answer {wrong} of a batch of {size} keys"
+            );
+        }
+        let live: BTreeSet<&Bytes> = expected.iter().flatten().collect();
+        let removed = store.delete_many(&keys).await?;
+        ensure_eq!(
+            removed,
+            live.len() as u64,
+            "the live keys that delete_many removed, of a batch of {size} keys"
+        );
+        let left = store.get_many(&keys).await?;
+        ensure!(
+            left.iter().all(Option::is_none),
+            "nothing must be left of a batch of {size} keys after delete_many"
+        );
+        Ok(())
     })
     .await
 }
 
-async fn large(case: &Case, store: &Handle, size: usize) -> CaseResult {
-    let entries: Vec<(String, Bytes)> = (0..size)
-        .map(|number| {
-            (
-                case.key(&format!("n{number}")),
-                Bytes::from(format!("v{number}")),
-            )
-        })
+/// The key of this number and its value.
+fn entry(case: &Case, number: usize) -> (String, Bytes) {
+    let value = Bytes::from(format!("v{number}"));
+    (case.key(&format!("n{number}")), value)
+}
+
+/// Writes the entries of a batch of `size`, the last of them twice: first at the other end, so that
+/// its two values come in different chunks.
+async fn write(case: &Case, store: &Handle, size: usize, expires: bool) -> CaseResult {
+    let mut entries: Vec<(String, Bytes)> = (0..size).map(|number| entry(case, number)).collect();
+    if size > 1 {
+        entries[0] = (entries[size - 1].0.clone(), Bytes::from_static(b"older"));
+    }
+    let ttl = if expires { Some(millis(HOUR)?) } else { None };
+    store.set_many(&borrowed_entries(&entries), ttl).await?;
+    if expires {
+        let near = BORDERS.iter().flat_map(|border| border - 1..=border + 1);
+        for number in near.filter(|number| *number < size).chain([size - 1]) {
+            let (key, _) = entry(case, number);
+            let ttl = store.ttl(&key).await?;
+            ensure!(
+                ttl.left().is_some(),
+                "the ttl of entry {number} of {size}, of a set_many with one: was {ttl:?}"
+            );
+        }
+    }
+    // The one that gave its place away.
+    let (key, value) = entry(case, 0);
+    put(store, &key, &value).await
+}
+
+/// The keys of a batch of `size`, and what they hold: missing ones at both ends and in the middle,
+/// so that a shift by one chunk is seen, and one key at both ends.
+fn asked(case: &Case, size: usize) -> (Vec<String>, Vec<Option<Bytes>>) {
+    // The last ones: the very last was written twice.
+    let live = (0..size).skip(if size < 5 { 0 } else { 4 });
+    let mut asked: Vec<(String, Option<Bytes>)> = live
+        .map(|number| entry(case, number))
+        .map(|(key, value)| (key, Some(value)))
         .collect();
-    store.set_many(&borrowed_entries(&entries), None).await?;
-    // Missing ones at both ends and in the middle, so that a shift by one chunk is seen.
-    let missing = case.key("missing");
-    let mut keys: Vec<&str> = entries.iter().map(|(key, _)| key.as_str()).collect();
-    let mut expected: Vec<Option<&[u8]>> =
-        entries.iter().map(|(_, value)| Some(&**value)).collect();
-    for position in [0, size / 2, keys.len()] {
-        keys.insert(position, &missing);
-        expected.insert(position, None);
+    if size >= 5 {
+        let again = asked[0].clone();
+        for position in [0, size / 2 - 2, size - 2] {
+            asked.insert(position, (case.key("missing"), None));
+        }
+        asked.push(again);
     }
-    let answers = store.get_many(&keys).await?;
-    ensure_eq!(answers.len(), keys.len(), "the number of answers");
-    let wrong = answers
-        .iter()
-        .zip(&expected)
-        .position(|(answer, expected)| answer.as_deref() != *expected);
-    if let Some(wrong) = wrong {
-        ensure_eq!(
-            answers[wrong].as_deref(),
-            expected[wrong],
-            "answer {wrong} of a batch of {} keys",
-            keys.len()
-        );
-    }
-    let removed = store.delete_many(&keys).await?;
-    ensure_eq!(removed, size as u64, "the keys that delete_many removed");
-    let left = store.get_many(&keys).await?;
-    ensure!(
-        left.iter().all(Option::is_none),
-        "nothing must be left of a batch of {size} keys after delete_many"
-    );
-    Ok(())
+    asked.into_iter().unzip()
 }
 
 pub(in crate::laws) async fn batch_partial_failure_is_reported(run: Run) -> Outcome {

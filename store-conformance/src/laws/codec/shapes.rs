@@ -1,10 +1,13 @@
 //! One type with every shape that serde knows.
 
+use serde::de::Error as _;
+use serde::{Deserializer, Serializer};
+
 use super::*;
 
 /// Every shape of serde's data model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Shapes {
+pub(crate) struct Shapes {
     pub(super) flag: bool,
     pub(super) signed: i64,
     pub(super) unsigned: u64,
@@ -37,6 +40,32 @@ pub(super) enum Choice {
 /// A newtype of an integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Wrapper(pub(super) i64);
+
+/// An integer for formats that are not for people, a text for those that are, as moments and
+/// addresses are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp(pub(super) i64);
+
+impl Serialize for Stamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(&self.0)
+        } else {
+            serializer.serialize_i64(self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Stamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            text.parse().map(Self).map_err(D::Error::custom)
+        } else {
+            i64::deserialize(deserializer).map(Self)
+        }
+    }
+}
 
 impl Shapes {
     /// A form in which equal means the same, down to the sign of zero.

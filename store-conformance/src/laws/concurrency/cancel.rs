@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_oneof};
+use proptest::sample::select;
 use store_core::{Bytes, Condition, Expiry, StoreAdapter};
 
 use super::{Step, explained, known, step};
@@ -22,9 +23,16 @@ enum Turn {
     /// Polls a call so often, then drops it.
     Cancel(usize, Step, usize),
     /// As above, for a batch over all keys.
-    CancelBatch(bool, usize),
+    CancelBatch(Batch, usize),
     /// Makes a call and reads the keys that never change.
     Call(usize, Step),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Batch {
+    Get,
+    Set,
+    Delete,
 }
 
 /// A cancelled call stays open in the history: it may happen later, wholly, or never.
@@ -34,7 +42,8 @@ enum Turn {
 pub(in crate::laws) async fn cancelled_call_is_all_or_nothing(run: Run) -> Outcome {
     let turn = prop_oneof![
         4 => (0..KEYS, step(), 0..4_usize).prop_map(|(key, step, polls)| Turn::Cancel(key, step, polls)),
-        1 => (any::<bool>(), 0..4_usize).prop_map(|(write, polls)| Turn::CancelBatch(write, polls)),
+        2 => (select(&[Batch::Get, Batch::Set, Batch::Delete][..]), 0..4_usize)
+            .prop_map(|(batch, polls)| Turn::CancelBatch(batch, polls)),
         4 => (0..KEYS, step()).prop_map(|(key, step)| Turn::Call(key, step)),
     ];
     let inputs = (vec(turn, 1..14), any::<bool>());
@@ -62,24 +71,22 @@ pub(in crate::laws) async fn cancelled_call_is_all_or_nothing(run: Run) -> Outco
                             known(answer)?;
                         }
                     }
-                    Turn::CancelBatch(write, polls) => {
-                        let call = || {
-                            if write {
-                                Call::Set(value.clone())
-                            } else {
-                                Call::Delete
-                            }
-                        };
+                    Turn::CancelBatch(Batch::Get, polls) => {
+                        poll_at_most(store.get_many(&names), polls).await;
+                    }
+                    Turn::CancelBatch(Batch::Set, polls) => {
                         for key in &keys {
-                            history.begin(key, call()).leave_open();
+                            history.begin(key, Call::Set(value.clone())).leave_open();
                         }
-                        if write {
-                            let entries: Vec<(&str, &[u8])> =
-                                names.iter().map(|name| (*name, &*value)).collect();
-                            poll_at_most(store.set_many(&entries, None), polls).await;
-                        } else {
-                            poll_at_most(store.delete_many(&names), polls).await;
+                        let entries: Vec<(&str, &[u8])> =
+                            names.iter().map(|name| (*name, &*value)).collect();
+                        poll_at_most(store.set_many(&entries, None), polls).await;
+                    }
+                    Turn::CancelBatch(Batch::Delete, polls) => {
+                        for key in &keys {
+                            history.begin(key, Call::Delete).leave_open();
                         }
+                        poll_at_most(store.delete_many(&names), polls).await;
                     }
                     Turn::Call(key, step) => {
                         let call = step.call(value, Bytes::from_static(b"0"));
@@ -90,6 +97,11 @@ pub(in crate::laws) async fn cancelled_call_is_all_or_nothing(run: Run) -> Outco
                             store.get(&marks[mark]).await?,
                             expected,
                             "the reply to the request after a dropped one"
+                        );
+                        ensure_eq!(
+                            store.get_many(&[&marks[mark]]).await?,
+                            [expected],
+                            "the reply to the batch after a dropped one"
                         );
                     }
                 }

@@ -9,20 +9,26 @@ use store_core::StoreAdapter;
 use super::{expect, expect_all, publish, subscribe};
 use crate::case::{Case, CaseResult, Failure, ensure_eq};
 use crate::laws::concurrency::{open_all, poll_at_most};
+use crate::laws::patterns::subscribe_pattern;
 use crate::runner::{Outcome, Run};
 
 pub(in crate::laws) async fn subscribe_return_means_ready(run: Run) -> Outcome {
-    let inputs = vec((0..3_usize, 0..3_usize, any::<bool>()), 1..8);
+    let inputs = vec((0..3_usize, 0..3_usize, any::<bool>(), any::<bool>()), 1..8);
     run.for_all(inputs, |case, turns| async move {
         let handles = open_all(&case, 3).await?;
         let mut all = Vec::new();
-        for (turn, (reader, publisher, shared)) in turns.into_iter().enumerate() {
+        for (turn, (reader, publisher, shared, by_pattern)) in turns.into_iter().enumerate() {
             let channel = if shared {
                 "shared".to_owned()
             } else {
                 format!("own {turn}")
             };
-            let mut subscription = subscribe(&case, &handles[reader], &channel).await?;
+            let reader = &handles[reader];
+            let mut subscription = if by_pattern && reader.as_patterns().is_some() {
+                subscribe_pattern(&case, reader, &format!("{channel}*")).await?
+            } else {
+                subscribe(&case, reader, &channel).await?
+            };
             // Nothing comes between: what is published now is published after the confirmation.
             publish(&case, &handles[publisher], &channel, format!("{turn}: 1")).await?;
             publish(&case, &handles[publisher], &channel, format!("{turn}: 2")).await?;
@@ -52,10 +58,17 @@ pub(in crate::laws) async fn no_replay(run: Run) -> Outcome {
         publish(&case, publisher, "news", "new 1").await?;
         let mut second = subscribe(&case, &handles[0], "news").await?;
         let mut third = subscribe(&case, &handles[1], "news").await?;
+        let mut by_pattern = None;
+        if handles[1].as_patterns().is_some() {
+            by_pattern = Some(subscribe_pattern(&case, &handles[1], "n*").await?);
+        }
         publish(&case, publisher, "news", "new 2").await?;
         expect_all(&case, &mut first, "news", &["new 1", "new 2"]).await?;
         expect(&case, &mut second, "news", "new 2").await?;
         expect(&case, &mut third, "news", "new 2").await?;
+        if let Some(by_pattern) = &mut by_pattern {
+            expect(&case, by_pattern, "news", "new 2").await?;
+        }
         if let Some(earlier) = &mut earlier {
             for number in 0..before {
                 expect(&case, earlier, "news", format!("old {number}")).await?;
@@ -158,6 +171,9 @@ pub(in crate::laws) async fn drop_unsubscribes(run: Run) -> Outcome {
             let [store, publisher] = [case.open().await?, case.open().await?];
             await_subscriptions(&case, 0).await?;
             let mut all = Vec::new();
+            if store.as_patterns().is_some() {
+                all.push(subscribe_pattern(&case, &store, "n*").await?);
+            }
             for channel in 0..channels {
                 let channel = format!("news {channel}");
                 all.push(subscribe(&case, &store, &channel).await?);
@@ -165,12 +181,12 @@ pub(in crate::laws) async fn drop_unsubscribes(run: Run) -> Outcome {
                     publish(&case, &publisher, &channel, "unread").await?;
                 }
             }
-            await_subscriptions(&case, channels as u64).await?;
+            await_subscriptions(&case, all.len() as u64).await?;
             // A subscribe that is given up half way leaves nothing behind either.
             for polls in 0..=polls {
                 drop(poll_at_most(store.subscribe(&case.key("given up")), polls).await);
             }
-            await_subscriptions(&case, channels as u64).await?;
+            await_subscriptions(&case, all.len() as u64).await?;
             while let Some(subscription) = all.pop() {
                 drop(subscription);
                 await_subscriptions(&case, all.len() as u64).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use futures_util::TryStreamExt;
-use store_core::{Codec, Store};
+use store_core::{Codec, Store, StoreAdapter};
 
 use super::{beginning_with, prefix};
 use crate::case::{Case, CaseResult, ensure, ensure_eq};
@@ -38,13 +38,14 @@ pub(in crate::laws) async fn scan_no_duplicates(run: Run) -> Outcome {
         .for_all(inputs, |case, (count, page_size)| async move {
             let handle = case.open().await?;
             let store = Store::from_adapter(handle.clone()).with_prefix(case.scope());
-            let mut expected = BTreeSet::new();
-            for number in 0..count {
-                let name = format!("k{number}");
-                put(&handle, &case.key(&name), b"v").await?;
-                // Written again: a log of writes would list it twice.
-                put(&handle, &case.key(&name), b"w").await?;
-                expected.insert(name);
+            let expected: BTreeSet<String> =
+                (0..count).map(|number| format!("k{number}")).collect();
+            let keys: Vec<String> = expected.iter().map(|name| case.key(name)).collect();
+            // Written again: a log of writes would list it twice.
+            for value in [b"v", b"w"] {
+                let entries: Vec<(&str, &[u8])> =
+                    keys.iter().map(|key| (&**key, &value[..])).collect();
+                handle.set_many(&entries, None).await?;
             }
             let keys = listed(&store, "k", page_size).await?;
             ensure_eq!(distinct(&keys)?, expected, "the keys of a scan");

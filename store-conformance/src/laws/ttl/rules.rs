@@ -111,6 +111,7 @@ pub(in crate::laws) async fn keep_ttl_keeps(run: Run) -> Outcome {
         let store = case.open().await?;
         let [key, eternal, absent] = [case.key("k"), case.key("eternal"), case.key("absent")];
         let window = mortal(&case, &store, &key).await?;
+        linger(&case).await;
         rewrite(&store, way, &key, Expiry::Keep).await?;
         ensure_left(&store, &key, &window).await?;
         put(&store, &eternal, b"old").await?;
@@ -144,6 +145,7 @@ pub(in crate::laws) async fn incr_keeps_ttl(run: Run) -> Outcome {
             .await;
         written?;
         put(&store, &eternal, &value).await?;
+        linger(&case).await;
         for key in [&key, &eternal] {
             let answer = store.increment(key, delta, None).await;
             match (start, start.and_then(|start| start.checked_add(delta))) {
@@ -175,6 +177,7 @@ pub(in crate::laws) async fn failed_condition_keeps_ttl(run: Run) -> Outcome {
         let [key, eternal, absent] = [case.key("k"), case.key("eternal"), case.key("absent")];
         let window = mortal(&case, &store, &key).await?;
         put(&store, &eternal, b"old").await?;
+        linger(&case).await;
         for key in [&key, &eternal] {
             for condition in [Condition::IfAbsent, Condition::IfEquals(b"other")] {
                 let set = store.set(key, b"new", expiry, condition).await?;
@@ -232,6 +235,9 @@ pub(in crate::laws) async fn condition_ttl_rule(run: Run) -> Outcome {
                     _ => put(&store, &key, b"old").await?,
                 }
                 let day = millis(24 * HOUR)?;
+                if kept.is_some() && after == "keep" {
+                    linger(&case).await;
+                }
                 let expiry = match after {
                     "never" => Expiry::Never,
                     "keep" => Expiry::Keep,
