@@ -23,6 +23,8 @@ const READ_SIZE: usize = 64 << 10;
 const LEAST_ROOM: usize = 4 << 10;
 /// Requests are gathered into one write up to this size.
 const WRITE_SIZE: usize = 64 << 10;
+/// Fewer tasks that are answered together are not worth waiting for.
+const CROWD: usize = 4;
 /// A buffer that had to grow further is given back.
 const KEPT_SIZE: usize = 2 * READ_SIZE;
 
@@ -112,7 +114,8 @@ impl Wire {
             }
             // Who got an answer is about to ask the next question: what is asked at the same time
             // goes into one write. Others go first for as long as that brings more requests.
-            if waiting < self.delivered && waiting > self.waited_for {
+            let is_crowd = self.delivered >= CROWD;
+            if is_crowd && waiting < self.delivered && waiting > self.waited_for {
                 self.waited_for = waiting;
                 context.waker().wake_by_ref();
                 return Poll::Pending;
