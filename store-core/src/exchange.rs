@@ -20,8 +20,9 @@ impl<C: Codec> Store<C> {
     #[doc(alias = "getdel")]
     #[doc(alias = "pop")]
     pub async fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        let answer = async { self.adapter.take(&self.keys.physical(key)?).await };
-        self.decode_answer("take", key, answer.await)
+        let name = self.key("take", key)?;
+        let answer = self.adapter.take(&name).await;
+        self.decode_answer("take", key, answer)
     }
 
     /// Writes `value`, which then never expires, and answers the one it replaced, in one atomic
@@ -53,14 +54,11 @@ impl<C: Codec> Store<C> {
         value: &T,
         options: impl Into<SetOptions>,
     ) -> Result<Option<T>> {
-        let options = options.into();
-        let answer = async {
-            let name = self.keys.physical(key)?;
-            let expiry = unconditional(options)?;
-            let bytes = self.encode(value)?;
-            self.adapter.replace(&name, &bytes, expiry).await
-        };
-        self.decode_answer("replace", key, answer.await)
+        let name = self.key("replace", key)?;
+        let expiry = unconditional(options.into()).during("replace", key)?;
+        let bytes = self.encode(value).during("replace", key)?;
+        let answer = self.adapter.replace(&name, &bytes, expiry).await;
+        self.decode_answer("replace", key, answer)
     }
 
     /// Writes `value`, which then never expires, if the key holds `expected`; answers whether it
@@ -97,16 +95,14 @@ impl<C: Codec> Store<C> {
         value: &T,
         options: impl Into<SetOptions>,
     ) -> Result<bool> {
-        let options = options.into();
-        let answer = async {
-            let name = self.keys.physical(key)?;
-            let expiry = unconditional(options)?;
-            let expected = self.encode(expected)?;
-            let bytes = self.encode(value)?;
-            let condition = Condition::IfEquals(&expected);
-            self.adapter.set(&name, &bytes, expiry, condition).await
-        };
-        answer.await.during("compare_and_set", key)
+        let operation = "compare_and_set";
+        let name = self.key(operation, key)?;
+        let expiry = unconditional(options.into()).during(operation, key)?;
+        let expected = self.encode(expected).during(operation, key)?;
+        let bytes = self.encode(value).during(operation, key)?;
+        let condition = Condition::IfEquals(&expected);
+        let written = self.adapter.set(&name, &bytes, expiry, condition).await;
+        written.during(operation, key)
     }
 
     /// Removes `key` if it holds `expected`; answers whether it did. One atomic step.
@@ -119,12 +115,11 @@ impl<C: Codec> Store<C> {
         key: &str,
         expected: &T,
     ) -> Result<bool> {
-        let answer = async {
-            let name = self.keys.physical(key)?;
-            let expected = self.encode(expected)?;
-            self.adapter.compare_and_delete(&name, &expected).await
-        };
-        answer.await.during("compare_and_delete", key)
+        let operation = "compare_and_delete";
+        let name = self.key(operation, key)?;
+        let expected = self.encode(expected).during(operation, key)?;
+        let removed = self.adapter.compare_and_delete(&name, &expected).await;
+        removed.during(operation, key)
     }
 }
 

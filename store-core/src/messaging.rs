@@ -25,12 +25,10 @@ impl<C: Codec> Store<C> {
     /// [`Encode`](crate::ErrorKind::Encode) if the codec has no form for the message,
     /// [`TooLarge`](crate::ErrorKind::TooLarge) if the driver does not take one of this size.
     pub async fn publish<T: Serialize + ?Sized>(&self, channel: &str, message: &T) -> Result<()> {
-        let answer = async {
-            let name = self.channels.physical(channel)?;
-            let bytes = self.encode(message)?;
-            self.adapter.publish(&name, &bytes).await
-        };
-        answer.await.during("publish", channel)
+        let name = self.channels.physical(channel).during("publish", channel)?;
+        let bytes = self.encode(message).during("publish", channel)?;
+        let sent = self.adapter.publish(&name, &bytes).await;
+        sent.during("publish", channel)
     }
 
     /// Subscribes to `channel`. What is published after this resolves is delivered, what was
@@ -43,11 +41,12 @@ impl<C: Codec> Store<C> {
     where
         T: DeserializeOwned + 'static,
     {
-        let answer = async {
-            let name = self.channels.physical(channel)?;
-            self.adapter.subscribe(&name).await
-        };
-        let raw = answer.await.during("subscribe", channel)?;
+        let name = self
+            .channels
+            .physical(channel)
+            .during("subscribe", channel)?;
+        let raw = self.adapter.subscribe(&name).await;
+        let raw = raw.during("subscribe", channel)?;
         let name = ChannelName::Exact(Arc::from(channel));
         Ok(Subscription::new(raw, self.decoder(), name))
     }

@@ -56,7 +56,16 @@ impl Namespace {
     }
 
     /// The physical form of `name`; borrowed where it is the same.
+    #[inline]
     pub(crate) fn physical<'a>(&self, name: &'a str) -> Result<Cow<'a, str>> {
+        let is_its_own = self.front.is_empty() && !name.starts_with(SCOPE_MARK);
+        if is_its_own && (1..=MAX_NAME_LEN).contains(&name.len()) {
+            return Ok(Cow::Borrowed(name));
+        }
+        self.joined(name).map(Cow::Owned)
+    }
+
+    fn joined(&self, name: &str) -> Result<String> {
         if name.is_empty() {
             return Err(self.invalid("is empty; it must have at least one byte"));
         }
@@ -117,18 +126,15 @@ impl Namespace {
         Ok(physical)
     }
 
-    fn join<'a>(&self, name: &'a str) -> Cow<'a, str> {
+    fn join(&self, name: &str) -> String {
         let marked = name.starts_with(SCOPE_MARK);
-        if self.front.is_empty() && !marked {
-            return Cow::Borrowed(name);
-        }
         let mut physical = String::with_capacity(self.front.len() + name.len() + 1);
         physical.push_str(&self.front);
         if marked {
             physical.push(SCOPE_MARK);
         }
         physical.push_str(name);
-        Cow::Owned(physical)
+        physical
     }
 
     fn with_front(&self, front: String) -> Self {

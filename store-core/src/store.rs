@@ -1,5 +1,6 @@
 //! The handle that users hold: validate, prefix, encode, call the driver, decode.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,8 +131,9 @@ impl<C: Codec> Store<C> {
     /// [`ErrorKind::Decode`] if the value is not a `T`; it stays. [`ErrorKind::WrongType`] if the
     /// key holds something that is not a value, such as a list that another program made.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        let answer = async { self.adapter.get(&self.keys.physical(key)?).await };
-        self.decode_answer("get", key, answer.await)
+        let name = self.key("get", key)?;
+        let answer = self.adapter.get(&name).await;
+        self.decode_answer("get", key, answer)
     }
 
     /// Writes `value`, which then never expires. A deadline that the key had is gone.
@@ -143,14 +145,13 @@ impl<C: Codec> Store<C> {
     #[doc(alias = "put")]
     #[doc(alias = "insert")]
     pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<()> {
-        let answer = async {
-            let name = self.keys.physical(key)?;
-            let bytes = self.encode(value)?;
-            self.adapter
-                .set(&name, &bytes, Expiry::Never, Condition::Always)
-                .await
-        };
-        answer.await.map(drop).during("set", key)
+        let name = self.key("set", key)?;
+        let bytes = self.encode(value).during("set", key)?;
+        let written = self
+            .adapter
+            .set(&name, &bytes, Expiry::Never, Condition::Always)
+            .await;
+        written.map(drop).during("set", key)
     }
 
     /// Writes `value` as `options` say, in one atomic step; answers whether it was written.
@@ -170,18 +171,16 @@ impl<C: Codec> Store<C> {
         options: impl Into<SetOptions>,
     ) -> Result<bool> {
         let options = options.into();
-        let answer = async {
-            let name = self.keys.physical(key)?;
-            let expiry = options.expiry()?;
-            let condition = match options.presence() {
-                Presence::Any => Condition::Always,
-                Presence::Absent => Condition::IfAbsent,
-                Presence::Present => Condition::IfPresent,
-            };
-            let bytes = self.encode(value)?;
-            self.adapter.set(&name, &bytes, expiry, condition).await
+        let name = self.key("set", key)?;
+        let expiry = options.expiry().during("set", key)?;
+        let condition = match options.presence() {
+            Presence::Any => Condition::Always,
+            Presence::Absent => Condition::IfAbsent,
+            Presence::Present => Condition::IfPresent,
         };
-        answer.await.during("set", key)
+        let bytes = self.encode(value).during("set", key)?;
+        let written = self.adapter.set(&name, &bytes, expiry, condition).await;
+        written.during("set", key)
     }
 
     /// Removes `key`; answers whether it was there.
@@ -192,8 +191,8 @@ impl<C: Codec> Store<C> {
     #[doc(alias = "del")]
     #[doc(alias = "remove")]
     pub async fn delete(&self, key: &str) -> Result<bool> {
-        let answer = async { self.adapter.delete(&self.keys.physical(key)?).await };
-        answer.await.during("delete", key)
+        let name = self.key("delete", key)?;
+        self.adapter.delete(&name).await.during("delete", key)
     }
 
     /// Answers whether `key` is there.
@@ -204,8 +203,8 @@ impl<C: Codec> Store<C> {
     #[doc(alias = "exists")]
     #[doc(alias = "contains")]
     pub async fn has(&self, key: &str) -> Result<bool> {
-        let answer = async { self.adapter.has(&self.keys.physical(key)?).await };
-        answer.await.during("has", key)
+        let name = self.key("has", key)?;
+        self.adapter.has(&name).await.during("has", key)
     }
 
     /// Adds one to a counter and answers the count. An absent counter starts from 0.
@@ -282,11 +281,9 @@ impl<C: Codec> Store<C> {
     /// [`ErrorKind::InvalidInput`] if the ttl is out of range.
     #[doc(alias = "pexpire")]
     pub async fn expire(&self, key: &str, ttl: Duration) -> Result<bool> {
-        let answer = async {
-            let name = self.keys.physical(key)?;
-            self.adapter.expire(&name, TtlMillis::new(ttl)?).await
-        };
-        answer.await.during("expire", key)
+        let name = self.key("expire", key)?;
+        let ttl = TtlMillis::new(ttl).during("expire", key)?;
+        self.adapter.expire(&name, ttl).await.during("expire", key)
     }
 
     /// Removes the deadline of a key; answers whether there was one to remove.
@@ -295,8 +292,8 @@ impl<C: Codec> Store<C> {
     ///
     /// Only those of every operation.
     pub async fn persist(&self, key: &str) -> Result<bool> {
-        let answer = async { self.adapter.persist(&self.keys.physical(key)?).await };
-        answer.await.during("persist", key)
+        let name = self.key("persist", key)?;
+        self.adapter.persist(&name).await.during("persist", key)
     }
 
     /// What is left of the life of a key, rounded up to whole milliseconds.
@@ -306,8 +303,8 @@ impl<C: Codec> Store<C> {
     /// Only those of every operation.
     #[doc(alias = "pttl")]
     pub async fn ttl(&self, key: &str) -> Result<Ttl> {
-        let answer = async { self.adapter.ttl(&self.keys.physical(key)?).await };
-        answer.await.during("ttl", key)
+        let name = self.key("ttl", key)?;
+        self.adapter.ttl(&name).await.during("ttl", key)
     }
 
     /// The name of the driver, such as `"memory"`.
@@ -341,11 +338,15 @@ impl<C: Codec> Store<C> {
         delta: i64,
         initial_ttl: Option<TtlMillis>,
     ) -> Result<i64> {
-        let answer = async {
-            let name = self.keys.physical(key)?;
-            self.adapter.increment(&name, delta, initial_ttl).await
-        };
-        answer.await.during(operation, key)
+        let name = self.key(operation, key)?;
+        let sum = self.adapter.increment(&name, delta, initial_ttl).await;
+        sum.during(operation, key)
+    }
+
+    /// The physical form of `key`, for `operation`.
+    #[inline]
+    pub(crate) fn key<'a>(&self, operation: &'static str, key: &'a str) -> Result<Cow<'a, str>> {
+        self.keys.physical(key).during(operation, key)
     }
 
     pub(crate) fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>> {
@@ -364,18 +365,20 @@ impl<C: Codec> Store<C> {
         }
     }
 
+    #[inline]
     pub(crate) fn decode_answer<T: DeserializeOwned>(
         &self,
         operation: &'static str,
         key: &str,
         answer: Result<Option<Bytes>>,
     ) -> Result<Option<T>> {
-        let Some(bytes) = answer.during(operation, key)? else {
-            return Ok(None);
-        };
-        match self.codec.decode(&bytes) {
-            Ok(value) => Ok(Some(value)),
-            Err(error) => Err(error.with_bytes(bytes)).during(operation, key),
+        match answer {
+            Ok(Some(bytes)) => match self.codec.decode(&bytes) {
+                Ok(value) => Ok(Some(value)),
+                Err(error) => Err(error.with_bytes(bytes)).during(operation, key),
+            },
+            Ok(None) => Ok(None),
+            Err(error) => Err(error).during(operation, key),
         }
     }
 }
@@ -397,7 +400,16 @@ pub(crate) trait During<T> {
 }
 
 impl<T> During<T> for Result<T> {
+    #[inline]
     fn during(self, operation: &'static str, name: &str) -> Result<T> {
-        self.map_err(|error| error.with_operation(operation).with_key(name))
+        match self {
+            Ok(value) => Ok(value),
+            Err(error) => Err(named(error, operation, name)),
+        }
     }
+}
+
+#[cold]
+fn named(error: Error, operation: &'static str, name: &str) -> Error {
+    error.with_operation(operation).with_key(name)
 }

@@ -14,6 +14,9 @@ use futures_util::{StreamExt, stream};
 use store_core::{Error, Gap, GapReason, RawEvent, RawSubscription, Result, pattern};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::task::coop;
+
+use crate::turn::{self, MESSAGE};
 
 /// All channels and patterns that have a subscription.
 pub(crate) struct Channels {
@@ -268,7 +271,9 @@ where
     }
 
     async fn next(mut self) -> Option<(RawEvent, Self)> {
-        let event = match self.receiver.recv().await {
+        turn::take(MESSAGE).await;
+        // Has taken its turn.
+        let event = match coop::unconstrained(self.receiver.recv()).await {
             Ok(message) => (self.event)(message),
             Err(RecvError::Lagged(missed)) => {
                 RawEvent::Gap(Gap::counted(GapReason::Lagged, missed))

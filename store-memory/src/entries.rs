@@ -17,11 +17,11 @@ use store_core::{Condition, Error, ErrorKind, Expiry, Result, ScanPage, Ttl, Ttl
 
 use crate::clock::{Clock, Deadline, Now};
 use crate::expiry::Sweeper;
-use crate::slot::Slot;
+use crate::slot::{Slot, Value};
 use crate::stripe::{Stripe, Swept};
 
-/// A power of two. With a million entries a stripe has about a thousand.
-const STRIPES: usize = 1024;
+/// A power of two. With a million entries a stripe has about four thousand.
+const STRIPES: usize = 256;
 
 /// Which bits of a hash choose the stripe: none of those that a table places a slot by, which are
 /// the lowest ones and the seven highest.
@@ -43,13 +43,13 @@ pub(crate) struct Entries {
 }
 
 /// What a write did.
-pub(crate) struct Written {
+pub(crate) struct Written<P> {
     pub(crate) done: bool,
-    /// What was replaced, if the key was live.
-    pub(crate) previous: Option<Slot>,
+    /// What was seen of the slot that was replaced, if it was live.
+    pub(crate) previous: Option<P>,
 }
 
-impl Written {
+impl<P> Written<P> {
     const NOT: Self = Self {
         done: false,
         previous: None,
@@ -97,61 +97,52 @@ impl Entries {
         .unwrap_or(Ttl::Missing)
     }
 
-    pub(crate) fn write(
+    /// Writes a value if `condition` holds. `see` looks at the live slot that it replaces.
+    pub(crate) fn write<P>(
         &self,
         key: &str,
         value: &[u8],
         expiry: Expiry,
         condition: Condition<'_>,
-    ) -> Result<Written> {
+        see: impl FnOnce(&Slot) -> P,
+    ) -> Result<Written<P>> {
         let now = self.clock.lazy();
         let given = match expiry {
             Expiry::Never | Expiry::Keep => None,
             Expiry::After(ttl) => Some(Deadline::after(now.get(), ttl)),
             _ => return Err(Error::unsupported("memory", "such an expiry")),
         };
-        // Made, and what it replaces freed, while the stripe is not locked.
-        let mut new = Slot::new(key, value, given);
+        // What is long is copied, and what it replaces is freed, while the stripe is not locked.
+        let value = Value::from(value);
         let (hash, stripe) = self.place(key);
-        let mut slots = stripe.write();
-        let place = slots.entry(hash, |slot| slot.key() == key.as_bytes(), self.rehash());
-        let was_live = match &place {
-            Entry::Occupied(slot) => slot.get().is_live(&now),
-            Entry::Vacant(_) => false,
-        };
-        let holds = match (condition, &place) {
-            (Condition::Always, _) => true,
-            (Condition::IfAbsent, _) => !was_live,
-            (Condition::IfPresent, _) => was_live,
-            (Condition::IfEquals(expected), Entry::Occupied(slot)) => {
-                was_live && slot.get().equals(expected)
-            }
-            (Condition::IfEquals(_), Entry::Vacant(_)) => false,
-            _ => return Err(Error::unsupported("memory", "such a condition")),
-        };
-        if !holds {
-            drop(slots);
-            return Ok(Written::NOT);
-        }
-        let previous = match place {
+        let mut table = stripe.write();
+        let (previous, garbage) = match table.entry(hash, key, self.rehash()) {
             Entry::Occupied(mut slot) => {
-                if was_live && expiry == Expiry::Keep {
-                    new.deadline = slot.get().deadline;
+                let slot = slot.get_mut();
+                let live = Some(&*slot).filter(|slot| slot.is_live(&now));
+                if !holds(condition, live)? {
+                    return Ok(Written::NOT);
                 }
-                Some(mem::replace(slot.get_mut(), new))
+                let deadline = match live {
+                    Some(live) if expiry == Expiry::Keep => live.deadline,
+                    _ => given,
+                };
+                (live.map(see), slot.overwrite(key, value, deadline))
             }
+            Entry::Vacant(_) if !holds(condition, None)? => return Ok(Written::NOT),
             // Asked under the lock: `close` either finds the new entry, or is seen here.
             Entry::Vacant(_) if self.is_closed() => return Err(Error::closed()),
             Entry::Vacant(place) => {
-                place.insert(new);
-                None
+                place.insert(Slot::new(key, value, given));
+                (None, None)
             }
         };
-        drop(slots);
+        drop(table);
+        drop(garbage);
         self.note(stripe, given);
         Ok(Written {
             done: true,
-            previous: previous.filter(|_| was_live),
+            previous,
         })
     }
 
@@ -163,13 +154,12 @@ impl Entries {
     ) -> Result<i64> {
         let now = self.clock.lazy();
         let (hash, stripe) = self.place(key);
-        let mut slots = stripe.write();
-        let place = slots.entry(hash, |slot| slot.key() == key.as_bytes(), self.rehash());
+        let mut table = stripe.write();
         let created = || {
             let deadline = initial_ttl.map(|ttl| Deadline::after(now.get(), ttl));
             (Slot::counter(key, delta, deadline), deadline)
         };
-        let (dead, deadline) = match place {
+        let (dead, deadline) = match table.entry(hash, key, self.rehash()) {
             Entry::Occupied(mut slot) if slot.get().is_live(&now) => {
                 return slot.get_mut().increment(delta);
             }
@@ -184,7 +174,7 @@ impl Entries {
                 (None, deadline)
             }
         };
-        drop(slots);
+        drop(table);
         drop(dead);
         self.note(stripe, deadline);
         Ok(delta)
@@ -214,17 +204,15 @@ impl Entries {
     ) -> Option<Slot> {
         let now = self.clock.lazy();
         let (hash, stripe) = self.place(key);
-        let mut slots = stripe.write();
-        let slot = slots
-            .find_entry(hash, |slot| slot.key() == key.as_bytes())
-            .ok()?;
+        let mut table = stripe.write();
+        let slot = table.find_entry(hash, key)?;
         let was_live = slot.get().is_live(&now);
         // A dead one may go on this occasion.
         if was_live && !condition(slot.get()) {
             return None;
         }
         let (removed, _) = slot.remove();
-        drop(slots);
+        drop(table);
         Some(removed).filter(|_| was_live)
     }
 
@@ -247,9 +235,9 @@ impl Entries {
                 page.cursor = Some(index.to_string());
                 break;
             }
-            let slots = stripe.read();
-            visited += slots.len();
-            for slot in slots.iter() {
+            let table = stripe.read();
+            visited += table.len();
+            for slot in table.iter() {
                 if slot.key().starts_with(prefix.as_bytes()) && slot.is_live(&now) {
                     page.keys
                         .extend(str::from_utf8(slot.key()).map(str::to_owned));
@@ -310,8 +298,8 @@ impl Entries {
     fn read<T>(&self, key: &str, read: impl FnOnce(&Slot, &Now<'_>) -> T) -> Option<T> {
         let now = self.clock.lazy();
         let (hash, stripe) = self.place(key);
-        let slots = stripe.read();
-        let slot = slots.find(hash, |slot| slot.key() == key.as_bytes())?;
+        let table = stripe.read();
+        let slot = table.find(hash, key)?;
         slot.is_live(&now).then(|| read(slot, &now))
     }
 
@@ -319,8 +307,8 @@ impl Entries {
     fn change<T>(&self, key: &str, change: impl FnOnce(&mut Slot, &Now<'_>) -> T) -> Option<T> {
         let now = self.clock.lazy();
         let (hash, stripe) = self.place(key);
-        let mut slots = stripe.write();
-        let slot = slots.find_mut(hash, |slot| slot.key() == key.as_bytes())?;
+        let mut table = stripe.write();
+        let slot = table.find_mut(hash, key)?;
         slot.is_live(&now).then(|| change(slot, &now))
     }
 
@@ -339,6 +327,17 @@ impl fmt::Debug for Entries {
             .field("closed", &self.is_closed())
             .finish_non_exhaustive()
     }
+}
+
+/// Whether `condition` holds for a live slot, or for none.
+fn holds(condition: Condition<'_>, live: Option<&Slot>) -> Result<bool> {
+    Ok(match condition {
+        Condition::Always => true,
+        Condition::IfAbsent => live.is_none(),
+        Condition::IfPresent => live.is_some(),
+        Condition::IfEquals(expected) => live.is_some_and(|slot| slot.equals(expected)),
+        _ => return Err(Error::unsupported("memory", "such a condition")),
+    })
 }
 
 fn parse_cursor(cursor: &str) -> Result<usize> {

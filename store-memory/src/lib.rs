@@ -8,6 +8,8 @@ mod expiry;
 mod options;
 mod slot;
 mod stripe;
+mod table;
+mod turn;
 
 pub use driver::MemoryDriver;
 pub use options::MemoryOptions;

@@ -3,6 +3,8 @@
 //! Separate so that nothing else knows how these lie in memory, or that a counter is a number: it
 //! reads, compares and counts exactly as its canonical decimal text does.
 
+use std::mem;
+
 use bytes::Bytes;
 use store_core::{Error, ErrorKind, Result};
 
@@ -23,10 +25,12 @@ pub(crate) struct Slot {
 
 #[derive(Debug)]
 enum Content {
-    /// One allocation, and most often one cache line, for a key and a short value.
+    /// One allocation, and most often one or two cache lines, for a key and a short value.
     Short {
+        /// With some room behind the value, as [`room`] says.
         key_and_value: Box<[u8]>,
-        key_len: u32,
+        key_len: u16,
+        value_len: u16,
     },
     Long(Box<Long>),
     /// The result of an increment, in place of its decimal text: eight bytes, and the key.
@@ -42,24 +46,53 @@ struct Long {
     value: Bytes,
 }
 
+/// A value on its way into a slot. A long one has been copied, so that it need not be under a lock.
+pub(crate) enum Value<'a> {
+    Short(&'a [u8]),
+    Long(Bytes),
+}
+
+impl<'a> From<&'a [u8]> for Value<'a> {
+    fn from(value: &'a [u8]) -> Self {
+        if value.len() <= COPIED_LEN {
+            Self::Short(value)
+        } else {
+            Self::Long(Bytes::copy_from_slice(value))
+        }
+    }
+}
+
 impl Slot {
-    pub(crate) fn new(key: &str, value: &[u8], deadline: Option<Deadline>) -> Self {
-        let content = match u32::try_from(key.len()) {
-            Ok(key_len) if value.len() <= COPIED_LEN => {
-                let mut bytes = Vec::with_capacity(key.len() + value.len());
-                bytes.extend_from_slice(key.as_bytes());
-                bytes.extend_from_slice(value);
-                Content::Short {
-                    key_and_value: bytes.into_boxed_slice(),
-                    key_len,
-                }
-            }
-            _ => Content::Long(Box::new(Long {
-                key: Box::from(key.as_bytes()),
-                value: Bytes::copy_from_slice(value),
-            })),
+    pub(crate) fn new(key: &str, value: Value<'_>, deadline: Option<Deadline>) -> Self {
+        let content = match (u16::try_from(key.len()), value) {
+            (Ok(key_len), Value::Short(value)) => Content::short(key, key_len, value),
+            (Err(_), Value::Short(value)) => Content::long(key, Bytes::copy_from_slice(value)),
+            (_, Value::Long(value)) => Content::long(key, value),
         };
         Self { content, deadline }
+    }
+
+    /// Makes of the slot of `key` one with another value; answers what is to be freed.
+    pub(crate) fn overwrite(
+        &mut self,
+        key: &str,
+        value: Value<'_>,
+        deadline: Option<Deadline>,
+    ) -> Option<Self> {
+        if let Value::Short(value) = value
+            && let Content::Short {
+                key_and_value,
+                key_len,
+                value_len,
+            } = &mut self.content
+            && room(*key_len, value) == key_and_value.len()
+        {
+            key_and_value[usize::from(*key_len)..][..value.len()].copy_from_slice(value);
+            *value_len = value.len() as u16;
+            self.deadline = deadline;
+            return None;
+        }
+        Some(mem::replace(self, Self::new(key, value, deadline)))
     }
 
     pub(crate) fn counter(key: &str, number: i64, deadline: Option<Deadline>) -> Self {
@@ -72,7 +105,8 @@ impl Slot {
             Content::Short {
                 key_and_value,
                 key_len,
-            } => &key_and_value[..*key_len as usize],
+                ..
+            } => &key_and_value[..usize::from(*key_len)],
             Content::Long(long) => &long.key,
             Content::Counter { number_and_key } => &number_and_key[NUMBER_LEN..],
         }
@@ -85,22 +119,28 @@ impl Slot {
     /// The value as its reader gets it.
     pub(crate) fn value(&self) -> Bytes {
         match &self.content {
+            Content::Short { .. } => Bytes::copy_from_slice(self.short_value()),
+            Content::Long(long) => long.value.clone(),
+            Content::Counter { number_and_key } => Bytes::from(number(number_and_key).to_string()),
+        }
+    }
+
+    /// The value, if it is a short one.
+    fn short_value(&self) -> &[u8] {
+        match &self.content {
             Content::Short {
                 key_and_value,
                 key_len,
-            } => Bytes::copy_from_slice(&key_and_value[*key_len as usize..]),
-            Content::Long(long) => long.value.clone(),
-            Content::Counter { number_and_key } => Bytes::from(number(number_and_key).to_string()),
+                value_len,
+            } => &key_and_value[usize::from(*key_len)..][..usize::from(*value_len)],
+            Content::Long(_) | Content::Counter { .. } => &[],
         }
     }
 
     /// Whether the value is `expected`, byte for byte.
     pub(crate) fn equals(&self, expected: &[u8]) -> bool {
         match &self.content {
-            Content::Short {
-                key_and_value,
-                key_len,
-            } => key_and_value[*key_len as usize..] == *expected,
+            Content::Short { .. } => self.short_value() == expected,
             Content::Long(long) => long.value == expected,
             Content::Counter { number_and_key } => {
                 parse_counter(expected) == Some(number(number_and_key))
@@ -114,10 +154,7 @@ impl Slot {
             Content::Counter { number_and_key } => Some(number(number_and_key)),
             // A longer value is no number of 64 bits.
             Content::Long(_) => None,
-            Content::Short {
-                key_and_value,
-                key_len,
-            } => parse_counter(&key_and_value[*key_len as usize..]),
+            Content::Short { .. } => parse_counter(self.short_value()),
         };
         let current = current.ok_or_else(|| {
             Error::new(
@@ -142,6 +179,25 @@ impl Slot {
 }
 
 impl Content {
+    fn short(key: &str, key_len: u16, value: &[u8]) -> Self {
+        let room = room(key_len, value);
+        let mut bytes = Vec::with_capacity(room);
+        bytes.extend_from_slice(key.as_bytes());
+        bytes.extend_from_slice(value);
+        bytes.resize(room, 0);
+        Self::Short {
+            key_and_value: bytes.into_boxed_slice(),
+            key_len,
+            // At most `COPIED_LEN`.
+            value_len: value.len() as u16,
+        }
+    }
+
+    fn long(key: &str, value: Bytes) -> Self {
+        let key = Box::from(key.as_bytes());
+        Self::Long(Box::new(Long { key, value }))
+    }
+
     fn counter(key: &[u8], number: i64) -> Self {
         let mut bytes = Vec::with_capacity(NUMBER_LEN + key.len());
         bytes.extend_from_slice(&number.to_ne_bytes());
@@ -149,6 +205,12 @@ impl Content {
         let number_and_key = bytes.into_boxed_slice();
         Self::Counter { number_and_key }
     }
+}
+
+/// How many bytes a key and a short value get: what an allocator gives for them anyway, so that a
+/// value that is only a little longer or shorter fits into the same.
+fn room(key_len: u16, value: &[u8]) -> usize {
+    (usize::from(key_len) + value.len()).next_multiple_of(8)
 }
 
 fn number(number_and_key: &[u8]) -> i64 {
@@ -176,7 +238,7 @@ mod tests {
     use super::*;
 
     fn slot(value: &[u8]) -> Slot {
-        Slot::new("key", value, None)
+        Slot::new("key", value.into(), None)
     }
 
     #[test]
@@ -249,6 +311,55 @@ mod tests {
             assert!(slot.equals(&bytes));
             assert!(!slot.equals(b"key"));
             assert_eq!(slot.increment(1).is_ok(), len == 1);
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_overwritten_is_as_a_new_one() {
+        let lens = [0, 1, 4, 5, 12, COPIED_LEN, COPIED_LEN + 1];
+        for (old, new) in lens.iter().flat_map(|old| lens.map(|new| (*old, new))) {
+            let mut slot = slot(&vec![b'1'; old]);
+            let garbage = slot.overwrite("key", vec![b'2'; new].as_slice().into(), None);
+            assert_eq!(slot.key(), b"key");
+            assert_eq!(slot.value(), vec![b'2'; new]);
+            assert!(slot.equals(&vec![b'2'; new]));
+            if let Some(garbage) = garbage {
+                assert_eq!(garbage.value(), vec![b'1'; old]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_of_about_the_same_length_needs_no_allocation() {
+        let deadline = Some(Deadline::PAST);
+        let mut slot = slot(b"12345");
+        for value in ["", "1", "12345", "54321"] {
+            // With the key eight bytes at most, and more than none.
+            let fits = slot.overwrite("key", value.as_bytes().into(), deadline);
+            assert!(fits.is_none(), "{value}");
+            assert_eq!((slot.value(), slot.deadline), (value.into(), deadline));
+        }
+        let longer = slot.overwrite("key", b"123456"[..].into(), None);
+        assert!(longer.is_some());
+    }
+
+    #[test]
+    fn a_counter_that_is_overwritten_is_a_value() {
+        let mut slot = Slot::counter("key", 7, None);
+        assert!(slot.overwrite("key", b"8"[..].into(), None).is_some());
+        assert_eq!(slot.value(), "8");
+    }
+
+    #[test]
+    fn a_key_of_any_length_is_kept() {
+        let key = "k".repeat(usize::from(u16::MAX) + 1);
+        for len in [0, COPIED_LEN, COPIED_LEN + 1] {
+            let mut slot = Slot::new(&key, vec![1; len].as_slice().into(), None);
+            assert_eq!(slot.key(), key.as_bytes());
+            assert_eq!(slot.value(), vec![1; len]);
+            slot.overwrite(&key, b"other"[..].into(), None);
+            assert_eq!(slot.key(), key.as_bytes());
+            assert_eq!(slot.value(), "other");
         }
     }
 }

@@ -7,25 +7,23 @@ use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use hashbrown::HashTable;
-
 use crate::clock::{Deadline, Moment};
 use crate::slot::Slot;
+use crate::table::Table;
 
 /// Stands for "no entry has a deadline"; greater than every deadline's number.
 const NO_DEADLINE: u64 = u64::MAX;
 
-/// A table is given back once it has this many places and fewer than a quarter are taken.
-const SHRINKABLE: usize = 64;
-
-/// How many slots a sweep removes before it lets others have the lock.
+/// How many slots a sweep removes, and how many places it looks at, before it lets others have the
+/// lock: a few microseconds.
 const SWEPT_AT_ONCE: usize = 64;
+const LOOKED_AT_ONCE: usize = 1024;
 
 /// A lock, the slots behind it, and their earliest deadline, in a cache line of their own.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Stripe {
-    slots: RwLock<HashTable<Slot>>,
+    table: RwLock<Table>,
     /// Never later than the earliest deadline of a slot; earlier after a slot was rewritten.
     earliest: AtomicU64,
 }
@@ -40,17 +38,17 @@ pub(crate) struct Swept {
 impl Stripe {
     pub(crate) fn new() -> Self {
         Self {
-            slots: RwLock::default(),
+            table: RwLock::default(),
             earliest: AtomicU64::new(NO_DEADLINE),
         }
     }
 
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, HashTable<Slot>> {
-        self.slots.read().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, HashTable<Slot>> {
-        self.slots.write().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes note of the deadline of a slot that was written before this call; answers whether it
@@ -76,36 +74,41 @@ impl Stripe {
     }
 
     /// Removes the slots whose deadline has passed, a few at a time.
-    pub(crate) fn sweep(&self, moment: Moment, hash: impl Fn(&Slot) -> u64) -> Swept {
-        let mut swept = Swept::default();
+    pub(crate) fn sweep(&self, moment: Moment, hash_of: impl Fn(&Slot) -> u64) -> Swept {
         self.earliest.store(NO_DEADLINE, Ordering::Relaxed);
+        let mut removed = 0;
+        let mut kept = 0;
+        let mut earliest = NO_DEADLINE;
         let mut garbage = Vec::with_capacity(SWEPT_AT_ONCE);
+        let mut position = self.read().start();
         loop {
-            let mut earliest = NO_DEADLINE;
-            swept.kept = 0;
-            let mut slots = self.write();
-            let past = slots.extract_if(|slot| match slot.deadline {
+            let mut table = self.write();
+            if !table.holds(&position) {
+                // Others have made it grow meanwhile, and some slots may now be where it was.
+                position = table.start();
+                kept = 0;
+                earliest = NO_DEADLINE;
+            }
+            let is_past = |slot: &Slot| match slot.deadline {
                 Some(deadline) if deadline.has_passed(moment) => true,
                 deadline => {
-                    swept.kept += 1;
+                    kept += 1;
                     earliest = earliest.min(deadline.map_or(NO_DEADLINE, Deadline::number));
                     false
                 }
-            });
-            garbage.extend(past.take(SWEPT_AT_ONCE));
-            swept.removed += garbage.len();
-            if garbage.len() == SWEPT_AT_ONCE {
-                drop(slots);
-                // Freed while the stripe is not locked.
-                garbage.clear();
-                continue;
+            };
+            let is_over = table.walk(&mut position, LOOKED_AT_ONCE, &mut garbage, is_past);
+            removed += garbage.len();
+            if is_over {
+                if removed > 0 {
+                    table.shrink(hash_of);
+                }
+                self.earliest.fetch_min(earliest, Ordering::Relaxed);
+                return Swept { removed, kept };
             }
-            let capacity = slots.capacity();
-            if swept.removed > 0 && capacity >= SHRINKABLE && swept.kept < capacity / 4 {
-                slots.shrink_to_fit(hash);
-            }
-            self.earliest.fetch_min(earliest, Ordering::Relaxed);
-            return swept;
+            drop(table);
+            // Freed while the stripe is not locked.
+            garbage.clear();
         }
     }
 
@@ -122,6 +125,7 @@ impl Stripe {
 mod tests {
     use std::time::Duration;
 
+    use hashbrown::hash_table::Entry;
     use store_core::TtlMillis;
 
     use super::*;
@@ -136,8 +140,13 @@ mod tests {
     }
 
     fn insert(stripe: &Stripe, key: &str, deadline: Option<Deadline>) {
-        let slot = Slot::new(key, b"value", deadline);
-        stripe.write().insert_unique(hash(&slot), slot, hash);
+        let slot = Slot::new(key, b"value"[..].into(), deadline);
+        let mut table = stripe.write();
+        match table.entry(hash(&slot), key, hash) {
+            Entry::Vacant(place) => drop(place.insert(slot)),
+            Entry::Occupied(_) => panic!("{key} is there"),
+        }
+        drop(table);
         if let Some(deadline) = deadline {
             stripe.note(deadline);
         }
@@ -194,13 +203,13 @@ mod tests {
             let deadline = (number >= 10).then_some(Deadline::PAST);
             insert(&stripe, &number.to_string(), deadline);
         }
-        assert!(stripe.read().capacity() >= 10_000);
+        assert!(stripe.read().places() >= 10_000);
         let swept = stripe.sweep(Clock::new().moment(), hash);
         assert_eq!((swept.removed, swept.kept), (9_990, 10));
         assert_eq!(stripe.read().len(), 10);
-        assert!(stripe.read().capacity() < 100);
+        assert!(stripe.read().places() < 100);
         stripe.close();
-        assert_eq!(stripe.read().capacity(), 0);
+        assert!(stripe.read().places() <= 1);
     }
 
     #[test]
@@ -212,7 +221,7 @@ mod tests {
         }
         stripe.sweep(Clock::new().moment(), hash);
         assert_eq!(stripe.read().len(), 6_000);
-        assert!(stripe.read().capacity() >= 10_000);
+        assert!(stripe.read().places() >= 10_000);
     }
 
     #[test]
@@ -221,9 +230,17 @@ mod tests {
         for number in 0..1_000 {
             insert(&stripe, &number.to_string(), None);
         }
-        let capacity = stripe.read().capacity();
-        stripe.write().clear();
+        let places = stripe.read().places();
+        for number in 0..1_000 {
+            let key = number.to_string();
+            let slot = Slot::new(&key, b""[..].into(), None);
+            stripe
+                .write()
+                .find_entry(hash(&slot), &key)
+                .unwrap()
+                .remove();
+        }
         stripe.sweep(Clock::new().moment(), hash);
-        assert_eq!(stripe.read().capacity(), capacity);
+        assert_eq!(stripe.read().places(), places);
     }
 }

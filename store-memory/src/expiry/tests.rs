@@ -14,7 +14,7 @@ fn entries() -> Arc<Entries> {
 
 fn set(entries: &Entries, key: &str, ttl: Duration) {
     let expiry = Expiry::After(TtlMillis::new(ttl).unwrap());
-    let written = entries.write(key, b"value", expiry, Condition::Always);
+    let written = entries.write(key, b"value", expiry, Condition::Always, |_| ());
     assert!(written.unwrap().done);
 }
 
@@ -60,7 +60,7 @@ async fn expired_entries_are_freed_without_a_read() {
 #[test]
 fn what_has_not_expired_is_not_swept() {
     let entries = entries();
-    let written = entries.write("forever", b"", Expiry::Never, Condition::Always);
+    let written = entries.write("forever", b"", Expiry::Never, Condition::Always, |_| ());
     assert!(written.unwrap().done);
     set(&entries, "later", HOUR);
     set(&entries, "longest", TtlMillis::MAX);
@@ -98,7 +98,7 @@ async fn a_sweep_goes_over_all_keys_and_counts_them() {
 fn what_comes_after_the_end_is_refused() {
     let entries = entries();
     entries.close();
-    let written = entries.write("key", b"value", Expiry::Never, Condition::Always);
+    let written = entries.write("key", b"value", Expiry::Never, Condition::Always, |_| ());
     assert!(written.is_err());
     assert!(entries.increment("key", 1, None).is_err());
     assert_eq!(entries.len(), 0);
@@ -207,7 +207,7 @@ fn the_thread_rests_between_rounds() {
 #[test]
 fn no_deadline_no_thread() {
     let entries = entries();
-    let written = entries.write("forever", b"", Expiry::Never, Condition::Always);
+    let written = entries.write("forever", b"", Expiry::Never, Condition::Always, |_| ());
     assert!(written.unwrap().done);
     assert_eq!(entries.sweeper().gate.lock().phase, Phase::NotStarted);
 }

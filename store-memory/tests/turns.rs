@@ -1,0 +1,72 @@
+//! Tasks on one thread: nobody is starved by one that never waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::StreamExt;
+use store_core::{Condition, Expiry, RawEvent, StoreAdapter};
+use store_memory::MemoryDriver;
+
+/// How often `operation` is done until another task of the thread has its turn.
+async fn operations_in_a_turn(operation: impl AsyncFn()) -> usize {
+    let is_done = Arc::new(AtomicBool::new(false));
+    let other = {
+        let is_done = Arc::clone(&is_done);
+        tokio::spawn(async move { is_done.store(true, Ordering::Relaxed) })
+    };
+    let mut operations = 0;
+    while !is_done.load(Ordering::Relaxed) && operations < 1_000_000 {
+        operation().await;
+        operations += 1;
+    }
+    assert!(other.await.is_ok());
+    operations
+}
+
+#[tokio::test]
+async fn a_loop_of_calls_lets_others_go_first() {
+    let driver = MemoryDriver::new();
+    let key = "key";
+    driver
+        .set(key, b"1", Expiry::Never, Condition::Always)
+        .await
+        .unwrap();
+    let keys = [key; 100];
+    let turns = [
+        operations_in_a_turn(async || drop(driver.get(key).await)).await,
+        operations_in_a_turn(async || drop(driver.increment(key, 1, None).await)).await,
+        operations_in_a_turn(async || drop(driver.publish(key, b"").await)).await,
+        operations_in_a_turn(async || drop(driver.get_many(&keys).await)).await,
+    ];
+    // As the documentation of the driver says, or sooner, as others may have begun the turn.
+    for (operations, most) in turns.into_iter().zip([2_100, 2_100, 550, 150]) {
+        assert!(operations <= most, "{operations} operations, of {most}");
+    }
+}
+
+#[tokio::test]
+async fn subscribers_keep_up_with_a_publisher_on_their_thread() {
+    const MESSAGES: usize = 20_000;
+    let driver = MemoryDriver::new();
+    let mut readers = Vec::new();
+    for _ in 0..3 {
+        let mut subscription = driver.subscribe("channel").await.unwrap();
+        readers.push(tokio::spawn(async move {
+            for number in 0..MESSAGES {
+                match subscription.next().await {
+                    Some(RawEvent::Message { message, .. }) => {
+                        assert_eq!(message, number.to_string());
+                    }
+                    other => panic!("{other:?} instead of message {number}"),
+                }
+            }
+        }));
+    }
+    for number in 0..MESSAGES {
+        let message = number.to_string();
+        driver.publish("channel", message.as_bytes()).await.unwrap();
+    }
+    for reader in readers {
+        reader.await.unwrap();
+    }
+}
