@@ -118,7 +118,7 @@ fn repeat<C: Codec>(
     operations: u64,
     store: Store<C>,
 ) -> Result<()> {
-    let path = runtime.block_on(Prepared::new(operation, store))?;
+    let mut path = runtime.block_on(Prepared::new(operation, store))?;
     let mut work = pin!(path.repeat(operations));
     counted(runtime, work.as_mut())
 }
@@ -166,7 +166,7 @@ impl<C: Codec> Prepared<C> {
         })
     }
 
-    async fn repeat(mut self, operations: u64) -> Result<()> {
+    async fn repeat(&mut self, operations: u64) -> Result<()> {
         let entries: Vec<(&String, &User)> =
             self.keys.iter().map(|key| (key, &self.user)).collect();
         let (store, user, key) = (&self.store, &self.user, self.keys[42].as_str());

@@ -1,10 +1,11 @@
 //! Counts the instructions of the hot paths under callgrind, and holds them against a file:
-//! `hot_paths compare FILE [update]`.
+//! `hot_paths compare FILE [update]`. Says where they are spent: `hot_paths profile [PATH...]`.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
-use std::process::Command;
+use std::process::{self, Command};
 
 use anyhow::{Context, Result, bail, ensure};
 use store_benches::hot_paths::{COUNTED, PATHS, run};
@@ -24,7 +25,12 @@ fn main() -> Result<()> {
         ["run", path, operations] => run(path, operations.parse()?),
         ["compare", file] => compare(file, false),
         ["compare", file, "update"] => compare(file, true),
-        _ => bail!("usage: hot_paths compare FILE [update] | hot_paths run PATH OPERATIONS"),
+        ["profile"] => PATHS.iter().try_for_each(|path| print_profile(path.name)),
+        ["profile", paths @ ..] => paths.iter().try_for_each(|path| print_profile(path)),
+        _ => bail!(
+            "usage: hot_paths compare FILE [update] | hot_paths profile [PATH...] | \
+             hot_paths run PATH OPERATIONS"
+        ),
     }
 }
 
@@ -75,16 +81,7 @@ fn instructions(path: &str) -> Result<u64> {
 }
 
 fn count(path: &str) -> Result<u64> {
-    let program = env::current_exe()?;
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(format!("--toggle-collect={COUNTED}"))
-        .arg(program)
-        .args(["run", path, &OPERATIONS.to_string()])
-        .output()
-        .context("valgrind cannot be started")?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{path} under valgrind: {text}");
+    let text = callgrind(path, "/dev/null")?;
     let collected = text
         .lines()
         .find_map(|line| line.split_once("Collected : "));
@@ -94,4 +91,91 @@ fn count(path: &str) -> Result<u64> {
     // As where the function has another name than it had.
     ensure!(collected > 0, "{path}: callgrind has not met {COUNTED}");
     Ok(collected / OPERATIONS)
+}
+
+/// Runs `path` under callgrind, which writes its profile to `file`; answers what it prints.
+fn callgrind(path: &str, file: &str) -> Result<String> {
+    let program = env::current_exe()?;
+    let output = Command::new("valgrind")
+        .arg("--tool=callgrind")
+        .arg(format!("--callgrind-out-file={file}"))
+        .arg(format!("--toggle-collect={COUNTED}"))
+        .arg(program)
+        .args(["run", path, &OPERATIONS.to_string()])
+        .output()
+        .context("valgrind cannot be started")?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{path} under valgrind: {text}");
+    Ok(text)
+}
+
+/// Prints which part of the program has how many of the instructions of `path`.
+fn print_profile(path: &str) -> Result<()> {
+    let file = env::temp_dir().join(format!("store-benches-{}.callgrind", process::id()));
+    let name = file
+        .to_str()
+        .context("the path of the temporary directory is not UTF-8")?;
+    callgrind(path, name)?;
+    let output = Command::new("callgrind_annotate")
+        .args(["--threshold=100", "--auto=no", name])
+        .output();
+    fs::remove_file(&file)?;
+    let output = output.context("callgrind_annotate, a part of valgrind, cannot be started")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut parts: BTreeMap<&str, u64> = BTreeMap::new();
+    for (count, place) in text.lines().filter_map(profile_line) {
+        *parts.entry(part(place)).or_default() += count;
+    }
+    let mut parts: Vec<_> = parts.into_iter().collect();
+    parts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let sum: u64 = parts.iter().map(|(_, count)| count).sum();
+    ensure!(
+        sum > 0,
+        "{path}: callgrind_annotate has said nothing: {text}"
+    );
+    println!("\n{path}: {} instructions an operation", sum / OPERATIONS);
+    for (part, count) in parts {
+        let share = 100.0 * count as f64 / sum as f64;
+        if share >= 1.0 {
+            println!("{:>8}  {share:>3.0} %  {part}", count / OPERATIONS);
+        }
+    }
+    Ok(())
+}
+
+/// The count and the place of a line as `1,234 (56.7%)  file:function [object]`.
+fn profile_line(line: &str) -> Option<(u64, &str)> {
+    let (count, rest) = line.trim_start().split_once(" (")?;
+    let (_, place) = rest.split_once("%)  ")?;
+    // The line of the sum is none.
+    let is_place = place.contains(':');
+    Some((count.replace(',', "").parse().ok()?, place)).filter(|_| is_place)
+}
+
+/// The part of the program that a place is in: a crate, the standard library, the allocator.
+///
+/// Code that was inlined counts for the crate that it was written in.
+fn part(place: &str) -> &str {
+    let (file, _) = place.split_once(':').unwrap_or((place, ""));
+    if file.contains("malloc/") {
+        return "allocator";
+    }
+    if file.contains("memmove") || file.contains("memcpy") || file.contains("memset") {
+        return "copying";
+    }
+    if let Some((_, after)) = file.split_once("/registry/src/") {
+        // The directory of a crate has its name and its version.
+        let directory = after.split('/').nth(1).unwrap_or(after);
+        return directory
+            .rsplit_once('-')
+            .map_or(directory, |(name, _)| name);
+    }
+    let ours = ["store-core", "store-memory", "store-redis", "benches"];
+    if let Some(name) = ours.iter().find(|name| file.contains(*name)) {
+        return name;
+    }
+    if file.contains("library/") {
+        return "standard library";
+    }
+    "other"
 }
