@@ -17,7 +17,7 @@ use store_core::{Condition, Error, ErrorKind, Expiry, Result, ScanPage, Ttl, Ttl
 
 use crate::clock::{Clock, Deadline, Now};
 use crate::expiry::Sweeper;
-use crate::slot::{Slot, Value};
+use crate::slot::Slot;
 use crate::stripe::{Stripe, Swept};
 
 /// A power of two. With a million entries a stripe has about four thousand.
@@ -104,7 +104,7 @@ impl Entries {
         value: &[u8],
         expiry: Expiry,
         condition: Condition<'_>,
-        see: impl FnOnce(&Slot) -> P,
+        see: impl Fn(&Slot) -> P,
     ) -> Result<Written<P>> {
         let now = self.clock.lazy();
         let given = match expiry {
@@ -112,38 +112,53 @@ impl Entries {
             Expiry::After(ttl) => Some(Deadline::after(now.get(), ttl)),
             _ => return Err(Error::unsupported("memory", "such an expiry")),
         };
-        // What is long is copied, and what it replaces is freed, while the stripe is not locked.
-        let value = Value::from(value);
         let (hash, stripe) = self.place(key);
-        let mut table = stripe.write();
-        let (previous, garbage) = match table.entry(hash, key, self.rehash()) {
-            Entry::Occupied(mut slot) => {
-                let slot = slot.get_mut();
-                let live = Some(&*slot).filter(|slot| slot.is_live(&now));
-                if !holds(condition, live)? {
-                    return Ok(Written::NOT);
+        let mut new = None;
+        loop {
+            let mut table = stripe.write();
+            let written = match table.entry(hash, key, self.rehash()) {
+                Entry::Occupied(mut slot) => {
+                    let slot = slot.get_mut();
+                    let live = Some(&*slot).filter(|slot| slot.is_live(&now));
+                    if !holds(condition, live)? {
+                        return Ok(Written::NOT);
+                    }
+                    let previous = live.map(&see);
+                    let deadline = match live {
+                        Some(live) if expiry == Expiry::Keep => live.deadline,
+                        _ => given,
+                    };
+                    if slot.overwrite(value, deadline) {
+                        Some((previous, None))
+                    } else {
+                        new.take().map(|mut new: Slot| {
+                            new.deadline = deadline;
+                            (previous, Some(mem::replace(slot, new)))
+                        })
+                    }
                 }
-                let deadline = match live {
-                    Some(live) if expiry == Expiry::Keep => live.deadline,
-                    _ => given,
-                };
-                (live.map(see), slot.overwrite(key, value, deadline))
-            }
-            Entry::Vacant(_) if !holds(condition, None)? => return Ok(Written::NOT),
-            // Asked under the lock: `close` either finds the new entry, or is seen here.
-            Entry::Vacant(_) if self.is_closed() => return Err(Error::closed()),
-            Entry::Vacant(place) => {
-                place.insert(Slot::new(key, value, given));
-                (None, None)
-            }
-        };
-        drop(table);
-        drop(garbage);
-        self.note(stripe, given);
-        Ok(Written {
-            done: true,
-            previous,
-        })
+                Entry::Vacant(_) if !holds(condition, None)? => return Ok(Written::NOT),
+                // Asked under the lock: `close` either finds the new entry, or is seen here.
+                Entry::Vacant(_) if self.is_closed() => return Err(Error::closed()),
+                Entry::Vacant(place) => new.take().map(|new| {
+                    place.insert(new);
+                    (None, None)
+                }),
+            };
+            drop(table);
+            // What is made and what is freed are so while the stripe is not locked: an allocator
+            // may take long.
+            let Some((previous, garbage)) = written else {
+                new = Some(Slot::new(key, value, given));
+                continue;
+            };
+            drop(garbage);
+            self.note(stripe, given);
+            return Ok(Written {
+                done: true,
+                previous,
+            });
+        }
     }
 
     pub(crate) fn increment(

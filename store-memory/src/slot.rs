@@ -3,8 +3,6 @@
 //! Separate so that nothing else knows how these lie in memory, or that a counter is a number: it
 //! reads, compares and counts exactly as its canonical decimal text does.
 
-use std::mem;
-
 use bytes::Bytes;
 use store_core::{Error, ErrorKind, Result};
 
@@ -46,53 +44,34 @@ struct Long {
     value: Bytes,
 }
 
-/// A value on its way into a slot. A long one has been copied, so that it need not be under a lock.
-pub(crate) enum Value<'a> {
-    Short(&'a [u8]),
-    Long(Bytes),
-}
-
-impl<'a> From<&'a [u8]> for Value<'a> {
-    fn from(value: &'a [u8]) -> Self {
-        if value.len() <= COPIED_LEN {
-            Self::Short(value)
-        } else {
-            Self::Long(Bytes::copy_from_slice(value))
-        }
-    }
-}
-
 impl Slot {
-    pub(crate) fn new(key: &str, value: Value<'_>, deadline: Option<Deadline>) -> Self {
-        let content = match (u16::try_from(key.len()), value) {
-            (Ok(key_len), Value::Short(value)) => Content::short(key, key_len, value),
-            (Err(_), Value::Short(value)) => Content::long(key, Bytes::copy_from_slice(value)),
-            (_, Value::Long(value)) => Content::long(key, value),
+    pub(crate) fn new(key: &str, value: &[u8], deadline: Option<Deadline>) -> Self {
+        let content = match u16::try_from(key.len()) {
+            Ok(key_len) if value.len() <= COPIED_LEN => Content::short(key, key_len, value),
+            _ => Content::Long(Box::new(Long {
+                key: Box::from(key.as_bytes()),
+                value: Bytes::copy_from_slice(value),
+            })),
         };
         Self { content, deadline }
     }
 
-    /// Makes of the slot of `key` one with another value; answers what is to be freed.
-    pub(crate) fn overwrite(
-        &mut self,
-        key: &str,
-        value: Value<'_>,
-        deadline: Option<Deadline>,
-    ) -> Option<Self> {
-        if let Value::Short(value) = value
-            && let Content::Short {
-                key_and_value,
-                key_len,
-                value_len,
-            } = &mut self.content
+    /// Writes another value over the old one, if it fits; answers whether it did.
+    pub(crate) fn overwrite(&mut self, value: &[u8], deadline: Option<Deadline>) -> bool {
+        if let Content::Short {
+            key_and_value,
+            key_len,
+            value_len,
+        } = &mut self.content
+            && value.len() <= COPIED_LEN
             && room(*key_len, value) == key_and_value.len()
         {
             key_and_value[usize::from(*key_len)..][..value.len()].copy_from_slice(value);
             *value_len = value.len() as u16;
             self.deadline = deadline;
-            return None;
+            return true;
         }
-        Some(mem::replace(self, Self::new(key, value, deadline)))
+        false
     }
 
     pub(crate) fn counter(key: &str, number: i64, deadline: Option<Deadline>) -> Self {
@@ -193,11 +172,6 @@ impl Content {
         }
     }
 
-    fn long(key: &str, value: Bytes) -> Self {
-        let key = Box::from(key.as_bytes());
-        Self::Long(Box::new(Long { key, value }))
-    }
-
     fn counter(key: &[u8], number: i64) -> Self {
         let mut bytes = Vec::with_capacity(NUMBER_LEN + key.len());
         bytes.extend_from_slice(&number.to_ne_bytes());
@@ -238,7 +212,7 @@ mod tests {
     use super::*;
 
     fn slot(value: &[u8]) -> Slot {
-        Slot::new("key", value.into(), None)
+        Slot::new("key", value, None)
     }
 
     #[test]
@@ -316,50 +290,40 @@ mod tests {
 
     #[test]
     fn a_slot_that_is_overwritten_is_as_a_new_one() {
+        let deadline = Some(Deadline::PAST);
         let lens = [0, 1, 4, 5, 12, COPIED_LEN, COPIED_LEN + 1];
         for (old, new) in lens.iter().flat_map(|old| lens.map(|new| (*old, new))) {
-            let mut slot = slot(&vec![b'1'; old]);
-            let garbage = slot.overwrite("key", vec![b'2'; new].as_slice().into(), None);
+            let (old, new) = (vec![b'1'; old], vec![b'2'; new]);
+            let mut slot = slot(&old);
+            let fits = slot.overwrite(&new, deadline);
+            let (value, deadline) = if fits { (&new, deadline) } else { (&old, None) };
             assert_eq!(slot.key(), b"key");
-            assert_eq!(slot.value(), vec![b'2'; new]);
-            assert!(slot.equals(&vec![b'2'; new]));
-            if let Some(garbage) = garbage {
-                assert_eq!(garbage.value(), vec![b'1'; old]);
-            }
+            assert_eq!(
+                (slot.value(), slot.deadline),
+                (value.clone().into(), deadline)
+            );
+            assert!(slot.equals(value));
         }
     }
 
     #[test]
-    fn a_value_of_about_the_same_length_needs_no_allocation() {
-        let deadline = Some(Deadline::PAST);
+    fn a_value_fits_over_one_of_about_its_length() {
         let mut slot = slot(b"12345");
-        for value in ["", "1", "12345", "54321"] {
-            // With the key eight bytes at most, and more than none.
-            let fits = slot.overwrite("key", value.as_bytes().into(), deadline);
-            assert!(fits.is_none(), "{value}");
-            assert_eq!((slot.value(), slot.deadline), (value.into(), deadline));
+        for (value, fits) in [("", true), ("1", true), ("54321", true), ("123456", false)] {
+            // With the key more than none and at most eight bytes.
+            assert_eq!(slot.overwrite(value.as_bytes(), None), fits, "{value}");
         }
-        let longer = slot.overwrite("key", b"123456"[..].into(), None);
-        assert!(longer.is_some());
-    }
-
-    #[test]
-    fn a_counter_that_is_overwritten_is_a_value() {
-        let mut slot = Slot::counter("key", 7, None);
-        assert!(slot.overwrite("key", b"8"[..].into(), None).is_some());
-        assert_eq!(slot.value(), "8");
+        assert!(!Slot::counter("key", 7, None).overwrite(b"8", None));
     }
 
     #[test]
     fn a_key_of_any_length_is_kept() {
         let key = "k".repeat(usize::from(u16::MAX) + 1);
         for len in [0, COPIED_LEN, COPIED_LEN + 1] {
-            let mut slot = Slot::new(&key, vec![1; len].as_slice().into(), None);
+            let mut slot = Slot::new(&key, &vec![1; len], None);
+            assert!(!slot.overwrite(b"", None));
             assert_eq!(slot.key(), key.as_bytes());
             assert_eq!(slot.value(), vec![1; len]);
-            slot.overwrite(&key, b"other"[..].into(), None);
-            assert_eq!(slot.key(), key.as_bytes());
-            assert_eq!(slot.value(), "other");
         }
     }
 }

@@ -100,15 +100,27 @@ impl Stripe {
             let is_over = table.walk(&mut position, LOOKED_AT_ONCE, &mut garbage, is_past);
             removed += garbage.len();
             if is_over {
-                if removed > 0 {
-                    table.shrink(hash_of);
-                }
                 self.earliest.fetch_min(earliest, Ordering::Relaxed);
-                return Swept { removed, kept };
             }
             drop(table);
-            // Freed while the stripe is not locked.
+            // Freed while the stripe is not locked: an allocator may take long.
             garbage.clear();
+            if is_over {
+                if removed > 0 {
+                    self.shrink(hash_of);
+                }
+                return Swept { removed, kept };
+            }
+        }
+    }
+
+    /// Gives back the memory of a table of which little is left.
+    fn shrink(&self, hash_of: impl Fn(&Slot) -> u64) {
+        let few = self.read().few();
+        if let Some(few) = few {
+            let smaller = Table::with_room(few);
+            let old = self.write().move_to(smaller, hash_of);
+            drop(old);
         }
     }
 
@@ -140,7 +152,7 @@ mod tests {
     }
 
     fn insert(stripe: &Stripe, key: &str, deadline: Option<Deadline>) {
-        let slot = Slot::new(key, b"value"[..].into(), deadline);
+        let slot = Slot::new(key, b"value", deadline);
         let mut table = stripe.write();
         match table.entry(hash(&slot), key, hash) {
             Entry::Vacant(place) => drop(place.insert(slot)),
@@ -233,7 +245,7 @@ mod tests {
         let places = stripe.read().places();
         for number in 0..1_000 {
             let key = number.to_string();
-            let slot = Slot::new(&key, b""[..].into(), None);
+            let slot = Slot::new(&key, b"", None);
             stripe
                 .write()
                 .find_entry(hash(&slot), &key)

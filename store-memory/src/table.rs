@@ -2,6 +2,8 @@
 //!
 //! Separate so that only here is known when a table moves its slots.
 
+use std::mem;
+
 use hashbrown::HashTable;
 use hashbrown::hash_table::{Entry, OccupiedEntry};
 
@@ -101,13 +103,32 @@ impl Table {
         position.next >= self.slots.num_buckets()
     }
 
-    /// Gives back what a table of which little is left does not need.
-    pub(crate) fn shrink(&mut self, hash_of: impl Fn(&Slot) -> u64) {
+    /// How many slots there are, if they leave most of the places free.
+    pub(crate) fn few(&self) -> Option<usize> {
         let places = self.slots.num_buckets();
-        if places >= SHRINKABLE && self.slots.len() < places / 4 {
-            self.moves = self.moves.wrapping_add(1);
-            self.slots.shrink_to_fit(hash_of);
+        let are_few = places >= SHRINKABLE && self.slots.len() < places / 4;
+        are_few.then_some(self.slots.len())
+    }
+
+    /// An empty table for so many slots.
+    pub(crate) fn with_room(slots: usize) -> Self {
+        Self {
+            slots: HashTable::with_capacity(slots),
+            moves: 0,
         }
+    }
+
+    /// Moves all slots to `smaller`, which takes the place of this table, unless there are too many
+    /// now. Answers the one that is left over.
+    pub(crate) fn move_to(&mut self, mut smaller: Self, hash_of: impl Fn(&Slot) -> u64) -> Self {
+        if self.slots.len() <= smaller.slots.capacity() {
+            for slot in self.slots.drain() {
+                smaller.slots.insert_unique(hash_of(&slot), slot, &hash_of);
+            }
+            smaller.moves = self.moves.wrapping_add(1);
+            mem::swap(self, &mut smaller);
+        }
+        smaller
     }
 
     #[cfg(test)]
@@ -133,7 +154,7 @@ mod tests {
 
     fn insert(table: &mut Table, key: &str) {
         match table.entry(hash(key.as_bytes()), key, |slot| hash(slot.key())) {
-            Entry::Vacant(place) => drop(place.insert(Slot::new(key, b""[..].into(), None))),
+            Entry::Vacant(place) => drop(place.insert(Slot::new(key, b"", None))),
             Entry::Occupied(_) => panic!("{key} is there"),
         }
     }
@@ -223,5 +244,42 @@ mod tests {
         }
         assert!(table.moves > grown);
         assert_eq!(table.places(), places);
+    }
+
+    #[test]
+    fn a_table_of_which_little_is_left_moves_to_a_smaller_one() {
+        let mut table = Table::default();
+        for number in 0..1_000 {
+            insert(&mut table, &number.to_string());
+        }
+        assert!(table.few().is_none());
+        let mut garbage = Vec::with_capacity(1_000);
+        let mut position = table.start();
+        let mut left = 10;
+        table.walk(&mut position, 4_000, &mut garbage, |_| {
+            left -= 1;
+            left < 0
+        });
+        let before = table.start();
+        let smaller = Table::with_room(table.few().unwrap());
+        let old = table.move_to(smaller, |slot| hash(slot.key()));
+        assert_eq!((table.len(), old.len()), (10, 0));
+        assert!(old.places() >= 1_000 && table.places() < 100);
+        assert!(!table.holds(&before));
+        let left = keys(&mut table, 100);
+        assert!(left.iter().all(|key| {
+            let key = str::from_utf8(key).unwrap();
+            table.find(hash(key.as_bytes()), key).is_some()
+        }));
+    }
+
+    #[test]
+    fn a_table_that_has_grown_meanwhile_stays() {
+        let mut table = Table::default();
+        for number in 0..100 {
+            insert(&mut table, &number.to_string());
+        }
+        let left_over = table.move_to(Table::default(), |slot| hash(slot.key()));
+        assert_eq!((table.len(), left_over.len()), (100, 0));
     }
 }
