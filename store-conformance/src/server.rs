@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 pub use options::RedisOptions;
 pub(crate) use process::free_port;
-pub use shared::{or_skip, shared_url, shared_url_or};
+pub use shared::{missing_is_allowed, or_skip, shared_url, shared_url_or};
 
 use process::{CommandLine, Directory, Process, Start};
 
@@ -97,7 +97,7 @@ fn split_url(url: &str) -> Result<(Option<&str>, &str), ServerError> {
     })
 }
 
-/// A `redis-server` process of its own, on a free port, with a directory of its own.
+/// A `redis-server` process of its own, with a port and a directory of its own.
 ///
 /// It is killed and its directory removed on drop, and when this process ends in whatever way.
 #[derive(Debug)]
@@ -121,19 +121,20 @@ impl RedisServer {
     /// The URL, with the password where there is one.
     #[must_use]
     pub fn url(&self) -> String {
+        let address = self.address();
         match &self.options.password {
-            None => format!("redis://127.0.0.1:{}", self.port),
-            Some(password) => format!("redis://:{password}@127.0.0.1:{}", self.port),
+            None => format!("redis://{address}"),
+            Some(password) => format!("redis://:{password}@{address}"),
         }
     }
 
     /// The address, such as `127.0.0.1:12345`.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.options.host, self.port)
     }
 
-    /// The port on 127.0.0.1. It stays over restarts.
+    /// The port. It stays over restarts.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -289,7 +290,8 @@ impl RedisServer {
         } else {
             arguments.extend(["--save", "", "--appendonly", "no"].map(str::to_owned));
         }
-        let always = ["--port", "{port}", "--bind", "127.0.0.1", "--dir", "{dir}"];
+        let host = self.options.host.as_str();
+        let always = ["--port", "{port}", "--bind", host, "--dir", "{dir}"];
         arguments.extend(always.map(|text| self.fill(text)));
         if let Some(password) = &self.options.password {
             arguments.extend(["--requirepass".to_owned(), password.clone()]);

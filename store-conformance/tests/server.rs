@@ -96,6 +96,22 @@ fn password_config_and_socket_are_set_up() {
     );
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_listens_where_it_is_told_beside_another_one() {
+    let Some(first) = or_skip(RedisServer::spawn()) else {
+        return;
+    };
+    let options = RedisOptions::new().address("127.0.0.2", first.port());
+    let second = options.spawn().unwrap();
+    assert_eq!(second.address(), format!("127.0.0.2:{}", first.port()));
+    second.command(&["SET", "k", "v"]).unwrap();
+    assert_eq!(first.command(&["GET", "k"]).unwrap(), "(nil)");
+    let taken = RedisOptions::new().address("127.0.0.1", first.port());
+    let error = taken.spawn().map(drop).unwrap_err();
+    assert!(error.to_string().contains("taken"), "{error}");
+}
+
 #[test]
 fn a_sentinel_starts_too() {
     let options = RedisOptions::new()

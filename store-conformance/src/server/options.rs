@@ -14,6 +14,8 @@ const PORT_ATTEMPTS: u32 = 20;
 #[must_use]
 pub struct RedisOptions {
     pub(super) program: PathBuf,
+    pub(super) host: String,
+    port: Option<u16>,
     pub(super) arguments: Vec<String>,
     pub(super) config: Option<String>,
     pub(super) password: Option<String>,
@@ -23,6 +25,8 @@ impl Default for RedisOptions {
     fn default() -> Self {
         Self {
             program: PathBuf::from("redis-server"),
+            host: "127.0.0.1".to_owned(),
+            port: None,
             arguments: Vec::new(),
             config: None,
             password: None,
@@ -31,9 +35,16 @@ impl Default for RedisOptions {
 }
 
 impl RedisOptions {
-    /// A server on 127.0.0.1 that writes nothing to disk.
+    /// A server on a free port of 127.0.0.1 that writes nothing to disk.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Listens at this IP address and port and nowhere else: a server in the place of another one.
+    pub fn address(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.host = host.into();
+        self.port = Some(port);
+        self
     }
 
     /// Adds arguments, which win over the defaults: `["--appendonly", "yes"]`.
@@ -82,12 +93,13 @@ impl RedisOptions {
             port: 0,
             process: Mutex::new(None),
         };
+        let given = server.options.port;
         let mut attempt = 0;
         loop {
             attempt += 1;
-            server.port = free_port()?;
+            server.port = given.map_or_else(free_port, Ok)?;
             match server.start() {
-                Err(Start::PortTaken) if attempt < PORT_ATTEMPTS => {}
+                Err(Start::PortTaken) if attempt < PORT_ATTEMPTS && given.is_none() => {}
                 Err(error) => return Err(error.into()),
                 Ok(()) => return Ok(server),
             }

@@ -25,7 +25,7 @@ use super::{ALLOW_MISSING_VARIABLE, RedisServer, ServerError, URL_VARIABLE};
 pub fn or_skip<T>(server: Result<T, ServerError>) -> Option<T> {
     match server {
         Ok(server) => Some(server),
-        Err(error) if error.missing && missing_is_allowed() => {
+        Err(error) if error.missing && missing_is_allowed(ALLOW_MISSING_VARIABLE) => {
             // Not a print macro: the test harness would hide what a passing test prints. In one
             // piece, since tests run at the same time.
             let line = format!("SKIPPED: no Redis server ({ALLOW_MISSING_VARIABLE}=1)\n");
@@ -36,9 +36,12 @@ pub fn or_skip<T>(server: Result<T, ServerError>) -> Option<T> {
     }
 }
 
-fn missing_is_allowed() -> bool {
+/// Whether a test may be left out for want of what `variable` stands for: it is `1`, and `CI` is not
+/// set.
+#[must_use]
+pub fn missing_is_allowed(variable: &str) -> bool {
     skip_is_allowed(
-        env::var(ALLOW_MISSING_VARIABLE).ok().as_deref(),
+        env::var(variable).ok().as_deref(),
         env::var("CI").ok().as_deref(),
     )
 }

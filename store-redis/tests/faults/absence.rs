@@ -8,7 +8,8 @@ use store_redis::Credentials;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::memory::{Baseline, in_a_process_of_its_own};
+use crate::memory::Baseline;
+use crate::process::in_a_process_of_its_own;
 use crate::support::{CALL_TIMEOUT, at_most, connect, options, recovery, server, until};
 
 const DOWN: Duration = Duration::from_secs(30);

@@ -1,33 +1,6 @@
 //! How much memory a scenario takes, measured in a process where nothing else runs.
 
 use std::fs;
-use std::process::{Command, Stdio};
-
-/// The variable that tells a process which scenario to run.
-const SCENARIO: &str = "STORE_FAULTS_SCENARIO";
-
-/// Runs `scenario`, the body of the test of this name, in a process of its own, since the other
-/// tests share this one's memory.
-pub(crate) fn in_a_process_of_its_own(test: &str, scenario: impl AsyncFnOnce()) {
-    if std::env::var(SCENARIO).as_deref() == Ok(test) {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build();
-        return runtime.unwrap().block_on(scenario());
-    }
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--nocapture"])
-        .env(SCENARIO, test)
-        // A missing server is reported there.
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    println!("{text}");
-    assert!(output.status.success(), "{test} failed, see above");
-    assert!(text.contains("1 passed"), "there is no test {test}");
-}
 
 /// The memory that is in use now, from which growth is measured.
 pub(crate) struct Baseline(u64);

@@ -1,15 +1,12 @@
-//! A server that is not the master any more, and a name that leads elsewhere.
+//! A server that is not the master any more.
 
-use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use store_core::{ErrorKind, StoreAdapter};
-use store_redis::RedisOptions;
 
 use crate::load::Load;
 use crate::support::{
-    at_most, connect, connect_through_proxy, lasting, options, recovery, server, soon, until,
+    at_most, connect_through_proxy, lasting, options, recovery, server, soon, until,
 };
 
 /// F7
@@ -65,46 +62,4 @@ async fn a_demoted_master_is_left_and_nothing_is_lost() {
     for call in meanwhile.filter(|call| call.ended < led_elsewhere) {
         assert_eq!(call.kind, ErrorKind::Unavailable);
     }
-}
-
-/// F24
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_name_is_resolved_at_each_attempt() {
-    let (Some(old), Some(new)) = (
-        server(&["--unixsocket", "{dir}/socket"]),
-        server(&["--unixsocket", "{dir}/socket"]),
-    ) else {
-        return;
-    };
-    // A link stands for a name: it is followed at each connect, and can be changed.
-    let name = old.directory().join("name");
-    symlink(old.directory().join("socket"), &name).unwrap();
-    let driver = connect(RedisOptions::new().unix_socket(&name)).await;
-    driver.increment("n", 1, None).await.unwrap();
-    lead(&name, Path::new("nowhere"));
-    old.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
-    let mut error = driver.increment("doubtful", 1, None).await.unwrap_err();
-    // The first one may meet the connection before its loss is noticed.
-    while error.kind() == ErrorKind::Indeterminate {
-        error = driver.increment("doubtful", 1, None).await.unwrap_err();
-    }
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    // Until the waits between the attempts are as long as they get.
-    lasting(Duration::from_secs(1)).await;
-    lead(&name, &new.directory().join("socket"));
-    at_most(
-        "F24: the first write to where the name leads now",
-        recovery(&driver).await,
-        Duration::from_secs(1),
-    );
-    assert_eq!(new.command(&["GET", "probe"]).unwrap(), "1");
-    assert_eq!(old.command(&["GET", "n"]).unwrap(), "1");
-    assert_eq!(old.command(&["EXISTS", "probe"]).unwrap(), "0");
-}
-
-/// Changes where `name` leads, in one step.
-fn lead(name: &Path, target: &Path) {
-    let next = name.with_extension("next");
-    symlink(target, &next).unwrap();
-    std::fs::rename(next, name).unwrap();
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use store_core::{ErrorKind, StoreAdapter};
 use tokio::task::JoinSet;
 
-use crate::memory::{Baseline, in_a_process_of_its_own};
+use crate::memory::Baseline;
+use crate::process::in_a_process_of_its_own;
 use crate::support::{connect, options, recovery, server, settled};
 
 const CALLS: usize = 50_000;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use store_core::{RawEvent, StoreAdapter};
 
 use crate::follower::{Follower, Ledger};
-use crate::memory::{Baseline, in_a_process_of_its_own};
+use crate::memory::Baseline;
 use crate::numbers::{Listener, check};
+use crate::process::in_a_process_of_its_own;
 use crate::support::{connect, next_event, patient_options, server};
 
 const MESSAGE_LEN: usize = 64 << 10;
