@@ -21,6 +21,8 @@ pub(crate) struct Failure {
     pub(crate) kind: ErrorKind,
     /// Somebody is there and says no, so that asking again soon would only be a burden.
     pub(crate) is_refusal: bool,
+    /// The server is a replica, where a master is wanted.
+    pub(crate) is_replica: bool,
     message: String,
 }
 
@@ -29,6 +31,7 @@ impl Failure {
         Self {
             kind,
             is_refusal: false,
+            is_replica: false,
             message: message.into(),
         }
     }

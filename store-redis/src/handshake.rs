@@ -108,8 +108,8 @@ fn steps(
     purpose: Purpose,
 ) -> Vec<(Step, Cmd)> {
     let mut steps = Vec::with_capacity(4);
-    if purpose == Purpose::Commands && options.protocol == Protocol::Resp3 {
-        steps.push((Step::Role, hello(options, credentials)));
+    if options.protocol == Protocol::Resp3 {
+        steps.push((Step::Role, hello(options, credentials, purpose)));
     } else {
         if let Some(credentials) = credentials {
             let mut auth = cmd("AUTH");
@@ -125,7 +125,7 @@ fn steps(
             name.arg("SETNAME").arg(&options.client_name);
             steps.push((Step::Optional, name));
         }
-        if purpose == Purpose::Commands && !options.allow_replica {
+        if !options.allow_replica {
             steps.push((Step::OptionalRole, cmd("ROLE")));
         }
     }
@@ -138,9 +138,12 @@ fn steps(
     steps
 }
 
-fn hello(options: &RedisOptions, credentials: Option<&Credentials>) -> Cmd {
+fn hello(options: &RedisOptions, credentials: Option<&Credentials>, purpose: Purpose) -> Cmd {
     let mut hello = cmd("HELLO");
-    hello.arg(3);
+    hello.arg(match purpose {
+        Purpose::Commands => 3,
+        Purpose::PubSub => 2,
+    });
     if let Some(credentials) = credentials {
         let username = credentials.username.as_deref().unwrap_or("default");
         let password = credentials.password.reveal();
@@ -233,6 +236,14 @@ mod tests {
         );
         assert_eq!(
             sent(&full, Purpose::PubSub),
+            "HELLO 2 AUTH app pw SETNAME igniter-store PING"
+        );
+        assert_eq!(
+            sent(&resp2, Purpose::PubSub),
+            "AUTH app pw CLIENT SETNAME igniter-store ROLE PING"
+        );
+        assert_eq!(
+            sent(&resp2.allow_replica(), Purpose::PubSub),
             "AUTH app pw CLIENT SETNAME igniter-store PING"
         );
     }

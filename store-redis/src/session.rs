@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use redis::cmd;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::command;
@@ -42,12 +43,15 @@ pub(crate) struct Session<'a> {
     /// wait anew, since a long message may stand before the answer.
     ping_sent: Option<Instant>,
     retry_at: Option<Instant>,
+    /// The server may not be the master any more.
+    replica_met: watch::Receiver<()>,
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(shared: &'a Shared) -> Self {
+    pub(crate) fn new(shared: &'a Shared, replica_met: watch::Receiver<()>) -> Self {
         Self {
             shared,
+            replica_met,
             sent: VecDeque::new(),
             out: Outgoing::default(),
             next_ping: Instant::now() + HEARTBEAT,
@@ -60,7 +64,8 @@ impl<'a> Session<'a> {
     pub(crate) async fn serve(mut self, socket: Box<dyn Socket>) -> Failure {
         let (mut reader, mut writer) = split(socket);
         let mut received = BytesMut::with_capacity(READ_SIZE);
-        let patience = self.shared.transport.options.patience();
+        let options = &self.shared.transport.options;
+        let patience = options.patience();
         loop {
             self.write_commands();
             received.reserve(READ_SIZE);
@@ -70,8 +75,10 @@ impl<'a> Session<'a> {
                 None => self.next_ping,
             };
             tokio::select! {
-                // Reading first: what has arrived counts before what seems to be missing.
                 biased;
+                // Before reading, which may go on for ever.
+                Ok(()) = self.replica_met.changed() => return error::replica(options),
+                // Reading early: what has arrived counts before what seems to be missing.
                 read = reader.read_buf(&mut received) => {
                     let outcome = match read {
                         Ok(0) => Err("the server closed it".to_owned()),

@@ -33,6 +33,9 @@ pub(crate) async fn supervise(
         drop(wire);
         // A replica that can be told from a master only by writing must not be tried without pause.
         let was_demoted = connection.condemned() == Some(Condemned::Demoted);
+        if was_demoted {
+            shared.transport.replica_met.send_replace(());
+        }
         if !was_demoted || began.elapsed() > SETTLED {
             backoff = Backoff::new();
         }
@@ -91,6 +94,9 @@ async fn replace(
         match shared.transport.open(Purpose::Commands).await {
             Ok(socket) => return Connection::new(socket, generation + 1),
             Err(cause) => {
+                if cause.is_replica {
+                    shared.transport.replica_met.send_replace(());
+                }
                 wait = backoff.next_wait_after(&cause);
                 shared.enter(State::Down { cause, generation });
             }

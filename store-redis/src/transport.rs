@@ -7,6 +7,7 @@ use socket2::{SockRef, TcpKeepalive};
 use store_core::Result;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::error::{self, Failure};
@@ -36,6 +37,10 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// Opens connections to one server, for the commands and for the subscriptions of a driver.
 pub(crate) struct Transport {
     pub(crate) options: RedisOptions,
+    /// Changes each time the commands have met a replica. The subscriptions then leave their
+    /// server as well: it may be the same, and a replica that is cut off from its master delivers
+    /// nothing and says nothing.
+    pub(crate) replica_met: watch::Sender<()>,
     #[cfg(feature = "tls")]
     tls: Option<Connector>,
 }
@@ -55,6 +60,7 @@ impl Transport {
         };
         Ok(Self {
             options,
+            replica_met: watch::Sender::default(),
             #[cfg(feature = "tls")]
             tls,
         })

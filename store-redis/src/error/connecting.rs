@@ -68,14 +68,15 @@ pub(crate) fn handshake_refused(options: &RedisOptions, code: &str, detail: &str
 
 /// The server is a replica, which refuses to write.
 pub(crate) fn replica(options: &RedisOptions) -> Failure {
-    Failure::new(
-        ErrorKind::Unavailable,
-        format!(
-            "Redis at {} is a replica; connect to the master, or allow a replica for a store that \
-             only reads (allow_replica)",
-            options.address
-        ),
-    )
+    let message = format!(
+        "Redis at {} is a replica; connect to the master, or allow a replica for a store that \
+         only reads (allow_replica)",
+        options.address
+    );
+    Failure {
+        is_replica: true,
+        ..Failure::new(ErrorKind::Unavailable, message)
+    }
 }
 
 /// The server and this side found no common TLS, or one did not trust the other.

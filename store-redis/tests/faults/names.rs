@@ -1,13 +1,12 @@
 //! A host name that leads to another server than before.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use store_conformance::server::{RedisOptions as ServerOptions, RedisServer, or_skip};
+use store_conformance::server::{RedisOptions as ServerOptions, RedisServer};
 use store_core::{ErrorKind, StoreAdapter};
 use store_redis::{RedisDriver, RedisOptions};
 
-use crate::hosts::{NAME, with_hosts};
+use crate::hosts::{Hosts, NAME, with_hosts};
 use crate::support::{at_most, connect, lasting, next_text, recovery, server};
 
 /// Where the name leads later.
@@ -19,64 +18,50 @@ const NOWHERE: &str = "127.0.0.3";
 #[test]
 fn a_name_is_resolved_at_each_attempt() {
     with_hosts("names::a_name_is_resolved_at_each_attempt", async |hosts| {
-        let Some((old, new, driver)) = two_servers().await else {
-            return;
-        };
-        let mut subscription = driver.subscribe("c").await.unwrap();
-        old.kill9();
-        refused(&driver).await;
-        let began = Instant::now();
-        hosts.lead_to(ELSEWHERE);
-        at_most(
-            "F24: the first write to where the name leads now",
-            recovery(&driver).await,
-            Duration::from_secs(1),
-        );
-        assert_eq!(new.command(&["GET", "probe"]).unwrap(), "1");
-        assert_eq!(next_text(&mut subscription).await, "Reconnected None");
-        at_most(
-            "F24: until it is subscribed there",
-            began.elapsed(),
-            Duration::from_secs(1),
-        );
-        new.command(&["PUBLISH", "c", "after"]).unwrap();
-        assert_eq!(next_text(&mut subscription).await, "after");
+        follows("F24", &hosts, RedisServer::kill9).await
     });
 }
 
 /// F7, F24
 #[test]
 fn a_name_is_resolved_when_a_write_meets_a_replica() {
+    let demote = |server: &RedisServer| {
+        let nobody = ["REPLICAOF", NOWHERE, &server.port().to_string()];
+        server.command(&nobody).unwrap();
+    };
     with_hosts(
         "names::a_name_is_resolved_when_a_write_meets_a_replica",
-        async |hosts| {
-            let Some((old, new, driver)) = two_servers().await else {
-                return;
-            };
-            let nobody = ["REPLICAOF", NOWHERE, &old.port().to_string()];
-            old.command(&nobody).unwrap();
-            refused(&driver).await;
-            hosts.lead_to(ELSEWHERE);
-            at_most(
-                "F7, F24: the first write to the new master",
-                recovery(&driver).await,
-                Duration::from_secs(1),
-            );
-            assert_eq!(new.command(&["GET", "probe"]).unwrap(), "1");
-            assert_eq!(old.command(&["EXISTS", "probe"]).unwrap(), "0");
-        },
+        async |hosts| follows("F7, F24", &hosts, demote).await,
     );
 }
 
-/// The server that the name leads to, one on the same port of the second address, and a driver that
-/// knows the name alone.
-async fn two_servers() -> Option<(RedisServer, RedisServer, Arc<RedisDriver>)> {
-    let old = server(&[])?;
-    let new = or_skip(ServerOptions::new().address(ELSEWHERE, old.port()).spawn())?;
+/// A server ends as a master by `leave`, and the name then leads to another one.
+async fn follows(fault: &str, hosts: &Hosts, leave: impl FnOnce(&RedisServer)) {
+    let Some(old) = server(&[]) else { return };
+    let new = ServerOptions::new().address(ELSEWHERE, old.port());
+    let new = new.spawn().unwrap();
     let driver = connect(RedisOptions::new().address(NAME, old.port())).await;
+    let mut subscription = driver.subscribe("c").await.unwrap();
     driver.increment("n", 1, None).await.unwrap();
     assert_eq!(old.command(&["GET", "n"]).unwrap(), "1");
-    Some((old, new, driver))
+    leave(&old);
+    refused(&driver).await;
+    let began = Instant::now();
+    hosts.lead_to(ELSEWHERE);
+    at_most(
+        &format!("{fault}: the first write to where the name leads now"),
+        recovery(&driver).await,
+        Duration::from_secs(1),
+    );
+    assert_eq!(new.command(&["GET", "probe"]).unwrap(), "1");
+    assert_eq!(next_text(&mut subscription).await, "Reconnected None");
+    at_most(
+        &format!("{fault}: until it is subscribed there"),
+        began.elapsed(),
+        Duration::from_secs(1),
+    );
+    new.command(&["PUBLISH", "c", "after"]).unwrap();
+    assert_eq!(next_text(&mut subscription).await, "after");
 }
 
 /// Waits until writes are refused, and then until the waits between the attempts to connect are as

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use store_conformance::server::RedisServer;
 use store_core::{ErrorKind, StoreAdapter};
+use store_redis::RedisDriver;
 
 use crate::load::Load;
 use crate::support::{
-    at_most, connect_through_proxy, lasting, options, recovery, server, soon, until,
+    at_most, connect_through_proxy, lasting, next_text, options, publish, recovery, server,
+    settled, soon, until,
 };
 
 /// F7
@@ -29,9 +32,7 @@ async fn a_demoted_master_is_left_and_nothing_is_lost() {
     let failover = ["FAILOVER", "TO", "127.0.0.1", &new.port().to_string()];
     old.command(&failover).unwrap();
     until("the roles have changed", || {
-        let role = |server: &store_conformance::server::RedisServer| {
-            server.command(&["INFO", "replication"]).unwrap()
-        };
+        let role = |server: &RedisServer| server.command(&["INFO", "replication"]).unwrap();
         role(&old).contains("role:slave") && role(&new).contains("role:master")
     })
     .await;
@@ -62,4 +63,52 @@ async fn a_demoted_master_is_left_and_nothing_is_lost() {
     for call in meanwhile.filter(|call| call.ended < led_elsewhere) {
         assert_eq!(call.kind, ErrorKind::Unavailable);
     }
+}
+
+/// F7
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demoted_master_that_refuses_a_write_keeps_no_subscriber() {
+    // The write that measures the recovery is the first one that it refuses.
+    subscribers_follow(async |_driver, _old| {}).await;
+}
+
+/// F7
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demoted_master_that_a_new_connection_meets_keeps_no_subscriber() {
+    subscribers_follow(async |driver, old| {
+        old.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+        let met = async {
+            let cause = async || driver.health().await.cause.unwrap_or_default();
+            while !cause().await.contains("is a replica") {}
+        };
+        soon("the replica is met", met).await;
+    })
+    .await;
+}
+
+/// A master becomes a replica that is cut off from its master, so that nothing arrives there any
+/// more; after `meanwhile`, new connections lead to another master.
+async fn subscribers_follow(meanwhile: impl AsyncFnOnce(&RedisDriver, &RedisServer)) {
+    let (Some(old), Some(new)) = (server(&[]), server(&[])) else {
+        return;
+    };
+    let (proxy, driver) = connect_through_proxy(&old, options(&old)).await;
+    let mut subscription = driver.subscribe("c").await.unwrap();
+    publish(&driver, "before").await;
+    assert_eq!(next_text(&mut subscription).await, "before");
+    old.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
+    meanwhile(&driver, &old).await;
+    proxy.retarget(new.address());
+    let led_elsewhere = Instant::now();
+    recovery(&driver).await;
+    assert_eq!(next_text(&mut subscription).await, "Reconnected None");
+    at_most(
+        "F7: until it is subscribed at the new master",
+        led_elsewhere.elapsed(),
+        Duration::from_secs(1),
+    );
+    new.command(&["PUBLISH", "c", "after"]).unwrap();
+    assert_eq!(next_text(&mut subscription).await, "after");
+    settled(&old, 0).await;
+    settled(&new, 2).await;
 }

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use crate::support::{Server, free_port, soon};
 use futures_util::future::join_all;
-use store_core::{Condition, ErrorKind, Expiry, HealthState, StoreAdapter};
+use futures_util::{FutureExt, StreamExt};
+use store_core::{
+    Condition, ErrorKind, Expiry, Gap, GapReason, HealthState, RawEvent, StoreAdapter,
+};
 use store_redis::{Protocol, RedisDriver, RedisOptions};
 
 /// Makes a server a replica of nobody that is there.
@@ -44,6 +47,38 @@ async fn a_replica_is_connected_to_only_where_it_is_allowed() {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         assert!(error.to_string().contains("read-only replica"), "{error}");
         assert_eq!(driver.health().await.generation, 1, "no needless reconnect");
+        driver.subscribe("c").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn subscriptions_come_back_to_a_master_only() {
+    let server = Server::start(&[]);
+    let mut admin = server.admin();
+    // Without +role, which RESP3 does not need.
+    admin.run(&[
+        "ACL", "SETUSER", "app", "on", ">pw", "+@all", "-role", "~*", "&*",
+    ]);
+    let plain = server.options();
+    for options in [
+        plain.clone().protocol(Protocol::Resp2),
+        plain.username("app").password("pw"),
+    ] {
+        let driver = RedisDriver::connect_with(options).await.unwrap();
+        let mut subscription = driver.subscribe("c").await.unwrap();
+        demote(&server);
+        admin.run(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        let refused = async {
+            let cause = async || driver.health().await.cause.unwrap_or_default();
+            while !cause().await.contains("is a replica") {}
+        };
+        soon("the replica is refused", refused).await;
+        assert!(subscription.next().now_or_never().is_none());
+        promote(&server);
+        let event = soon("an event", subscription.next()).await;
+        let reconnected = Gap::uncounted(GapReason::Reconnected);
+        assert_eq!(event, Some(RawEvent::Gap(reconnected)));
+        assert_eq!(driver.health().await.generation, 1, "of the commands");
     }
 }
 

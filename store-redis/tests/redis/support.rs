@@ -196,13 +196,14 @@ async fn converse(
     sender: mpsc::UnboundedSender<String>,
 ) -> Option<()> {
     let mut received = Vec::new();
-    let first = next_command(&mut socket, &mut received).await?;
-    let for_commands = first == "HELLO";
+    let hello = next_command(&mut socket, &mut received).await?;
+    let for_commands = hello.starts_with("HELLO 3");
     // The handshake is a command and `PING`.
     next_command(&mut socket, &mut received).await?;
     socket.write_all(b"%0\r\n+PONG\r\n").await.ok()?;
     loop {
-        let name = next_command(&mut socket, &mut received).await?;
+        let command = next_command(&mut socket, &mut received).await?;
+        let name = command.split(' ').next()?.to_owned();
         if for_commands && name == "PING" {
             socket.write_all(b"+PONG\r\n").await.ok()?;
             continue;
@@ -217,12 +218,12 @@ async fn converse(
     }
 }
 
-/// The name of the next command; `None` at the end of the connection.
+/// The words of the next command; `None` at the end of the connection.
 async fn next_command(socket: &mut TcpStream, received: &mut Vec<u8>) -> Option<String> {
     loop {
-        if let Some((name, length)) = parse_command(received) {
+        if let Some((command, length)) = parse_command(received) {
             received.drain(..length);
-            return Some(name);
+            return Some(command);
         }
         if socket.read_buf(received).await.ok()? == 0 {
             return None;
@@ -230,7 +231,7 @@ async fn next_command(socket: &mut TcpStream, received: &mut Vec<u8>) -> Option<
     }
 }
 
-/// The name and the length of the first command, if it is all there.
+/// The words and the length of the first command, if it is all there.
 fn parse_command(received: &[u8]) -> Option<(String, usize)> {
     let text = std::str::from_utf8(received).expect("these tests send text only");
     let mut lines = text.split_inclusive("\r\n");
@@ -239,5 +240,6 @@ fn parse_command(received: &[u8]) -> Option<(String, usize)> {
     let lines: Vec<&str> = lines.take(2 * words).collect();
     let complete = lines.len() == 2 * words && lines.iter().all(|line| line.ends_with('\n'));
     let length = head.len() + lines.iter().map(|line| line.len()).sum::<usize>();
-    complete.then(|| (lines[1].trim().to_owned(), length))
+    let words = lines.iter().skip(1).step_by(2).map(|word| word.trim());
+    complete.then(|| (words.collect::<Vec<_>>().join(" "), length))
 }
