@@ -20,7 +20,7 @@ pub struct Path {
     operation: Operation,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Operation {
     GetHit,
     GetHitMessagePack,
@@ -41,6 +41,7 @@ enum Operation {
     ByHandGetMiss,
     ByHandSet,
     RedisGetHit,
+    RedisGetHitByTasks,
     RedisSet,
     RedisSetWithTtl,
     RedisGetMany,
@@ -73,6 +74,7 @@ pub const PATHS: &[Path] = &[
     path("by-hand-set-json", Operation::ByHandSet),
     // What this process does for them; the server and the kernel are not counted.
     path("redis-get-hit-json", Operation::RedisGetHit),
+    path("redis-get-hit-json-64-tasks", Operation::RedisGetHitByTasks),
     path("redis-set-json", Operation::RedisSet),
     path("redis-set-with-ttl", Operation::RedisSetWithTtl),
     path("redis-get-many-100", Operation::RedisGetMany),
@@ -95,6 +97,7 @@ pub fn run(path: &str, operations: u64) -> Result<()> {
             repeat(&runtime, operation, operations, scoped)
         }
         Operation::RedisGetHit
+        | Operation::RedisGetHitByTasks
         | Operation::RedisSet
         | Operation::RedisSetWithTtl
         | Operation::RedisGetMany => {
@@ -119,7 +122,12 @@ fn repeat<C: Codec>(
     store: Store<C>,
 ) -> Result<()> {
     let mut path = runtime.block_on(Prepared::new(operation, store))?;
-    let mut work = pin!(path.repeat(operations));
+    let mut work = pin!(async {
+        match operation {
+            Operation::RedisGetHitByTasks => path.repeat_by_tasks(operations).await,
+            _ => path.repeat(operations).await,
+        }
+    });
     counted(runtime, work.as_mut())
 }
 
@@ -141,6 +149,9 @@ struct Prepared<C> {
 
 /// Few keys, so that filling them is quick under valgrind.
 const KEYS: usize = 100;
+
+/// How many tasks ask Redis at the same time, where it is not one after the other.
+const TASKS: usize = 64;
 
 impl<C: Codec> Prepared<C> {
     async fn new(operation: Operation, store: Store<C>) -> Result<Self> {
@@ -164,6 +175,23 @@ impl<C: Codec> Prepared<C> {
             subscription,
             by_hand,
         })
+    }
+
+    /// The operations of [`TASKS`] tasks, done at the same time.
+    async fn repeat_by_tasks(&self, operations: u64) -> Result<()> {
+        let tasks = self.keys.iter().take(TASKS).map(|key| {
+            let (store, key) = (self.store.clone(), key.clone());
+            tokio::spawn(async move {
+                for _ in 0..operations / TASKS as u64 {
+                    work::must_hit(store.get::<User>(&key).await?)?;
+                }
+                anyhow::Ok(())
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.context("a task panicked")??;
+        }
+        Ok(())
     }
 
     async fn repeat(&mut self, operations: u64) -> Result<()> {
@@ -221,6 +249,7 @@ impl<C: Codec> Prepared<C> {
                     let bytes = Bytes::from(serde_json::to_vec(user)?);
                     self.by_hand.insert(key.to_owned(), bytes);
                 }
+                Operation::RedisGetHitByTasks => bail!("not one after the other"),
                 Operation::Receive => {
                     store.publish("events", user).await?;
                     if let Some(subscription) = &mut self.subscription {

@@ -38,8 +38,8 @@ const HEIGHT: f64 = 450.0;
 
 /// Of series that are not ours; they differ in lightness too.
 const COLORS: &[&str] = &[
-    "#4e79a7", "#76b7b2", "#59a14f", "#b6992d", "#b07aa1", "#9c755f", "#79706e", "#86bcb6",
-    "#499894", "#d4a6c8", "#8cd17d", "#a0cbe8", "#bab0ac", "#d7b5a6",
+    "#4e79a7", "#59a14f", "#b07aa1", "#b6992d", "#9c755f", "#17becf", "#79706e", "#e377c2",
+    "#1f3b57", "#a6d96a", "#d4a6c8", "#a0cbe8", "#bab0ac", "#5b2c6f",
 ];
 const OUR_COLORS: &[&str] = &["#d62728", "#ff7f0e", "#ffbb78"];
 

@@ -13,8 +13,8 @@ use store_benches::hot_paths::{COUNTED, PATHS, run};
 /// By how much a path may grow.
 const TOLERANCE: f64 = 0.05;
 
-/// So many that what it takes to begin them is nothing beside them.
-const OPERATIONS: u64 = 1000;
+/// So many that what it takes to begin them is nothing beside them, and as many for each task.
+const OPERATIONS: u64 = 1024;
 
 const RUNS: usize = 5;
 
