@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use redis::{Cmd, Pipeline, cmd};
 use store_core::{Condition, Expiry, TtlMillis, pattern};
 
+use crate::options::Protocol;
 use crate::resp::{self, Frame};
 use crate::scripts::{self, Source};
 
@@ -303,6 +304,14 @@ pub(crate) fn scan(prefix: &str, cursor: u64, page_size: usize) -> Request<'stat
 /// Neither a read nor a write: it is sent beside the calls.
 pub(crate) fn ping() -> Cmd {
     cmd("PING")
+}
+
+/// Asks for the role as the handshake does. Without arguments `HELLO` changes nothing.
+pub(crate) fn role(protocol: Protocol) -> Cmd {
+    match protocol {
+        Protocol::Resp2 => cmd("ROLE"),
+        Protocol::Resp3 => cmd("HELLO"),
+    }
 }
 
 fn decimal(number: impl ToString) -> Cow<'static, [u8]> {

@@ -3,11 +3,13 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use redis::Cmd;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use crate::command;
 use crate::queue::{Loss, Permit, Queue, Reply, Request};
+use crate::reply::Refusal;
+use crate::resp::{self, Frame};
 use crate::transport::Socket;
 use crate::wire::Wire;
 
@@ -103,10 +105,23 @@ impl Connection {
         answer.map_err(Silence::Lost)
     }
 
-    /// Asks for a sign of life. An error reply, such as `BUSY` or `LOADING`, is one too.
-    pub(crate) async fn ping(&self, deadline: Instant) -> Result<Bytes, Silence> {
-        let packed = command::ping().get_packed_command();
-        self.send(packed, 1, &mut None, deadline).await
+    /// Asks `question` beside the calls, without a permit, and reads the answer with `read`.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: Cmd,
+        read: impl FnOnce(Frame<'_>) -> Result<T, Refusal>,
+        deadline: Instant,
+    ) -> Result<Result<T, Refusal>, Silence> {
+        let packed = question.get_packed_command();
+        let answer = self.send(packed, 1, &mut None, deadline).await?;
+        let answer = match resp::parse(&answer) {
+            Ok(Some((frame, _))) => read(frame),
+            _ => Err(Refusal::Malformed),
+        };
+        if let Err(Refusal::Malformed) = answer {
+            self.condemn(Condemned::Spoilt);
+        }
+        Ok(answer)
     }
 
     /// Keeps further calls from using this connection, and has it replaced.

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::credentials::Credentials;
 use crate::error::{self, Failure};
 use crate::options::{Protocol, RedisOptions};
+use crate::reply;
 use crate::resp::{self, Frame};
 use crate::transport::{Purpose, Socket};
 
@@ -48,7 +49,7 @@ pub(crate) async fn shake_hands(
             let parsed = resp::parse(&received)
                 .map_err(|_| error::handshake(options, "the answer is not Redis's protocol"))?;
             if let Some((frame, length)) = parsed {
-                check(*step, &frame, options)?;
+                check(*step, frame, options)?;
                 received.advance(length);
                 break;
             }
@@ -70,11 +71,13 @@ pub(crate) async fn shake_hands(
     Ok(())
 }
 
-fn check(step: Step, frame: &Frame<'_>, options: &RedisOptions) -> Result<(), Failure> {
+fn check(step: Step, frame: Frame<'_>, options: &RedisOptions) -> Result<(), Failure> {
     let Frame::Error(line) = frame else {
-        let asked = matches!(step, Step::Role | Step::OptionalRole);
-        let suits = !asked || options.allow_replica || !is_replica(frame);
-        return suits.then_some(()).ok_or_else(|| error::replica(options));
+        let asked = matches!(step, Step::Role | Step::OptionalRole) && !options.allow_replica;
+        let is_replica = asked && reply::is_replica(frame).unwrap_or(false);
+        return (!is_replica)
+            .then_some(())
+            .ok_or_else(|| error::replica(options));
     };
     let (code, detail) = resp::split_error(line);
     let passes = match step {
@@ -87,19 +90,6 @@ fn check(step: Step, frame: &Frame<'_>, options: &RedisOptions) -> Result<(), Fa
         return Ok(());
     }
     Err(error::handshake_refused(options, &code, &detail))
-}
-
-/// Whether the server says that it is a replica: in the answer to `HELLO`, which a restricted user
-/// may ask for, or to `ROLE`. A proxy may leave it out.
-fn is_replica(answer: &Frame<'_>) -> bool {
-    let Frame::Array(parts) = answer else {
-        return false;
-    };
-    if parts.first() == Some(&Frame::Bulk(b"slave")) {
-        return true;
-    }
-    let mut pairs = parts.chunks_exact(2);
-    pairs.any(|pair| pair == [Frame::Bulk(b"role"), Frame::Bulk(b"replica")])
 }
 
 fn steps(

@@ -13,12 +13,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backoff::Backoff;
-use crate::command::{Effect, Request};
+use crate::command::{self, Effect, Request};
 use crate::connection::{Condemned, Connection, Silence};
 use crate::error::{self, Failure, Remedy};
 use crate::queue::Loss;
 use crate::reply::{self, Refusal};
-use crate::resp::{self, Frame};
+use crate::resp::Frame;
 use crate::supervisor::supervise;
 use crate::transport::{Purpose, Transport};
 
@@ -194,30 +194,22 @@ impl Link {
     async fn ask(&self, connection: &Connection) -> Health {
         let call_timeout = self.shared.transport.options.call_timeout;
         let start = Instant::now();
-        let answer = match connection.ping(start + call_timeout).await {
-            Ok(answer) => answer,
-            Err(Silence::Lost(_)) => {
-                return match &*self.shared.state.borrow() {
-                    State::Closed { .. } => Health::closed(),
-                    State::Down { cause, .. } => Health::down(cause.to_string()),
-                    State::Up(_) => Health::down("the connection was lost and is being replaced"),
-                };
+        // Not for the role, which a server also says while it is busy or loads.
+        let asked = connection.ask(command::ping(), reply::pong, start + call_timeout);
+        match asked.await {
+            Ok(Ok(())) => Health::up(start.elapsed()),
+            Ok(Err(Refusal::Error(error))) => Health::down(error.to_string()),
+            Ok(Err(Refusal::Malformed)) => {
+                Health::down("Redis gave an answer that does not fit the command")
             }
+            Err(Silence::Lost(_)) => match &*self.shared.state.borrow() {
+                State::Closed { .. } => Health::closed(),
+                State::Down { cause, .. } => Health::down(cause.to_string()),
+                State::Up(_) => Health::down("the connection was lost and is being replaced"),
+            },
             Err(Silence::Late { .. }) => {
                 connection.suspected.notify_one();
-                return Health::down(format!("Redis did not answer within {call_timeout:?}"));
-            }
-        };
-        let answer = match resp::parse(&answer) {
-            Ok(Some((frame, _))) => reply::pong(frame),
-            _ => Err(Refusal::Malformed),
-        };
-        match answer {
-            Ok(()) => Health::up(start.elapsed()),
-            Err(Refusal::Error(error)) => Health::down(error.to_string()),
-            Err(Refusal::Malformed) => {
-                connection.condemn(Condemned::Spoilt);
-                Health::down("Redis gave an answer that does not fit the command")
+                Health::down(format!("Redis did not answer within {call_timeout:?}"))
             }
         }
     }

@@ -275,7 +275,7 @@ impl RedisOptions {
         }
     }
 
-    /// How long a server may leave a `PING` unanswered before its connection is given up: a
+    /// How long a server may leave a question unanswered before its connection is given up: a
     /// connection that cannot do that within the time of a call can do nothing for a call.
     pub(crate) fn patience(&self) -> Duration {
         self.call_timeout.max(LEAST_PATIENCE)

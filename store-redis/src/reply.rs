@@ -157,6 +157,18 @@ pub(crate) fn pong(frame: Frame<'_>) -> Reply<()> {
     }
 }
 
+/// Whether the server is a replica, as `HELLO` or `ROLE` answers. A proxy may leave the role out.
+pub(crate) fn is_replica(frame: Frame<'_>) -> Reply<bool> {
+    let Frame::Array(parts) = frame else {
+        return Err(refusal(frame));
+    };
+    // Redis has a word for each of the two commands, and other servers have the other one.
+    let means_replica = |role: &Frame<'_>| matches!(role, Frame::Bulk(b"replica" | b"slave"));
+    let mut pairs = parts.chunks_exact(2);
+    Ok(parts.first().is_some_and(means_replica)
+        || pairs.any(|pair| pair[0] == Frame::Bulk(b"role") && means_replica(&pair[1])))
+}
+
 fn refusal(frame: Frame<'_>) -> Refusal {
     match frame {
         Frame::Error(line) => {
@@ -241,9 +253,32 @@ mod tests {
             ttl(wrong_type()).map(drop).unwrap_err(),
             page(wrong_type()).map(drop).unwrap_err(),
             pong(wrong_type()).unwrap_err(),
+            is_replica(wrong_type()).map(drop).unwrap_err(),
         ] {
             assert_eq!(kind(refused), ErrorKind::WrongType);
         }
+    }
+
+    #[test]
+    fn the_role_is_read_from_hello_and_from_role() {
+        for (wire, expected) in [
+            (
+                "%2\r\n$5\r\nproto\r\n:3\r\n$4\r\nrole\r\n$7\r\nreplica\r\n",
+                true,
+            ),
+            ("%1\r\n$4\r\nrole\r\n$5\r\nslave\r\n", true),
+            ("%1\r\n$4\r\nrole\r\n$6\r\nmaster\r\n", false),
+            ("%0\r\n", false),
+            ("*2\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n", true),
+            ("*2\r\n$7\r\nreplica\r\n$9\r\n127.0.0.1\r\n", true),
+            ("*3\r\n$6\r\nmaster\r\n:7\r\n*0\r\n", false),
+        ] {
+            assert_eq!(is_replica(parsed(wire)).unwrap(), expected, "{wire:?}");
+        }
+        assert!(matches!(
+            is_replica(parsed("+PONG\r\n")),
+            Err(Refusal::Malformed)
+        ));
     }
 
     #[test]

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use store_core::ErrorKind;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
+use crate::command;
 use crate::connection::{Condemned, Connection, Silence};
 use crate::error::{self, Failure};
 use crate::link::{Shared, State};
+use crate::options::RedisOptions;
+use crate::reply::{self, Refusal};
 use crate::transport::Purpose;
 use crate::wire::Wire;
 
-/// How often the server is asked whether it is still there, busy or idle.
+/// How often the server is asked whether it is still there, and a master, busy or idle.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// A connection that was good for this long was a good one.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -46,18 +50,20 @@ pub(crate) async fn supervise(
 
 /// Drives `connection` until it must be given up, and answers why.
 async fn until_lost(shared: &Shared, connection: &Connection, wire: &mut Wire) -> Failure {
-    let patience = shared.transport.options.patience();
+    let options = &shared.transport.options;
+    let patience = options.patience();
     let watch = async {
         tokio::select! {
             reason = connection.condemnation() => match reason {
                 Condemned::Spoilt => error::connection_lost("an answer did not fit its command"),
                 Condemned::Demoted => {
                     // The server answers in order, so with this answer all calls have theirs.
-                    let _ = connection.ping(Instant::now() + patience).await;
-                    error::replica(&shared.transport.options)
+                    let deadline = Instant::now() + patience;
+                    let _ = connection.ask(command::ping(), reply::pong, deadline).await;
+                    error::replica(options)
                 }
             },
-            () = silence(connection, patience) => {
+            () = silence(connection, options) => {
                 error::connection_lost("the server did not answer")
             }
         }
@@ -70,14 +76,31 @@ async fn until_lost(shared: &Shared, connection: &Connection, wire: &mut Wire) -
     }
 }
 
-/// Resolves once the server has left a `PING` unanswered for longer than `patience`.
-async fn silence(connection: &Connection, patience: Duration) {
+/// Resolves once the server has left a question unanswered for too long. Condemns the connection
+/// where the answer is that the server is a replica: who only reads and publishes is refused nothing
+/// there, and would go on in vain.
+async fn silence(connection: &Connection, options: &RedisOptions) {
+    let mut asks_role = !options.allow_replica;
     loop {
         // At once where a call has waited in vain.
         let _ = timeout(HEARTBEAT, connection.suspected.notified()).await;
-        let answer = connection.ping(Instant::now() + patience).await;
-        if let Err(Silence::Late { .. }) = answer {
-            return;
+        let deadline = Instant::now() + options.patience();
+        let answer = if asks_role {
+            let role = command::role(options.protocol);
+            connection.ask(role, reply::is_replica, deadline).await
+        } else {
+            let pong = connection.ask(command::ping(), reply::pong, deadline).await;
+            pong.map(|pong| pong.map(|()| false))
+        };
+        match answer {
+            Err(Silence::Late { .. }) => return,
+            Ok(Ok(true)) => connection.condemn(Condemned::Demoted),
+            // Any error is a sign of life. One that will not pass, as for a user who may not ask, is
+            // not asked for again, since the server may log each of them.
+            Ok(Err(Refusal::Error(error))) if error.kind() != ErrorKind::Unavailable => {
+                asks_role = false;
+            }
+            _ => {}
         }
     }
 }

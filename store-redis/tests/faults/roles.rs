@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use store_conformance::server::RedisServer;
 use store_core::{ErrorKind, StoreAdapter};
-use store_redis::RedisDriver;
+use store_redis::{Protocol, RedisDriver};
 
 use crate::load::Load;
 use crate::support::{
@@ -69,30 +69,54 @@ async fn a_demoted_master_is_left_and_nothing_is_lost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demoted_master_that_refuses_a_write_keeps_no_subscriber() {
     // The write that measures the recovery is the first one that it refuses.
-    subscribers_follow(async |_driver, _old| {}).await;
+    subscribers_follow(Protocol::Resp3, async |_driver, _old| {}, writes).await;
 }
 
 /// F7
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demoted_master_that_a_new_connection_meets_keeps_no_subscriber() {
-    subscribers_follow(async |driver, old| {
+    let meet = async |driver: &RedisDriver, old: &RedisServer| {
         old.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
         let met = async {
             let cause = async || driver.health().await.cause.unwrap_or_default();
             while !cause().await.contains("is a replica") {}
         };
         soon("the replica is met", met).await;
-    })
-    .await;
+    };
+    subscribers_follow(Protocol::Resp3, meet, writes).await;
+}
+
+/// F7
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demoted_master_is_left_by_who_never_writes() {
+    for protocol in [Protocol::Resp3, Protocol::Resp2] {
+        subscribers_follow(protocol, async |_driver, _old| {}, reads).await;
+    }
+}
+
+async fn writes(driver: &RedisDriver) {
+    recovery(driver).await;
+}
+
+/// Reads until the answer is that of the new master. A replica refuses neither reads nor messages.
+async fn reads(driver: &RedisDriver) {
+    let there = async { while !matches!(driver.get("new").await, Ok(Some(_))) {} };
+    soon("the new master is read from", there).await;
 }
 
 /// A master becomes a replica that is cut off from its master, so that nothing arrives there any
-/// more; after `meanwhile`, new connections lead to another master.
-async fn subscribers_follow(meanwhile: impl AsyncFnOnce(&RedisDriver, &RedisServer)) {
+/// more; after `meanwhile`, new connections lead to another master, which the commands `reach`.
+async fn subscribers_follow(
+    protocol: Protocol,
+    meanwhile: impl AsyncFnOnce(&RedisDriver, &RedisServer),
+    reach: impl AsyncFnOnce(&RedisDriver),
+) {
     let (Some(old), Some(new)) = (server(&[]), server(&[])) else {
         return;
     };
-    let (proxy, driver) = connect_through_proxy(&old, options(&old)).await;
+    new.command(&["SET", "new", "1"]).unwrap();
+    let options = options(&old).protocol(protocol);
+    let (proxy, driver) = connect_through_proxy(&old, options).await;
     let mut subscription = driver.subscribe("c").await.unwrap();
     publish(&driver, "before").await;
     assert_eq!(next_text(&mut subscription).await, "before");
@@ -100,14 +124,14 @@ async fn subscribers_follow(meanwhile: impl AsyncFnOnce(&RedisDriver, &RedisServ
     meanwhile(&driver, &old).await;
     proxy.retarget(new.address());
     let led_elsewhere = Instant::now();
-    recovery(&driver).await;
+    reach(&driver).await;
     assert_eq!(next_text(&mut subscription).await, "Reconnected None");
     at_most(
         "F7: until it is subscribed at the new master",
         led_elsewhere.elapsed(),
         Duration::from_secs(1),
     );
-    new.command(&["PUBLISH", "c", "after"]).unwrap();
+    publish(&driver, "after").await;
     assert_eq!(next_text(&mut subscription).await, "after");
     settled(&old, 0).await;
     settled(&new, 2).await;

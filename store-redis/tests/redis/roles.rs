@@ -52,6 +52,53 @@ async fn a_replica_is_connected_to_only_where_it_is_allowed() {
 }
 
 #[tokio::test]
+async fn a_replica_that_is_allowed_is_kept() {
+    let server = Server::start(&[]);
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let options = server.options().protocol(protocol).allow_replica();
+        stays_with_a_demoted(&server, options).await;
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_ask_for_the_role_stays_and_asks_once_a_connection() {
+    let server = Server::start(&[]);
+    let mut admin = server.admin();
+    admin.run(&[
+        "ACL", "SETUSER", "app", "on", ">pw", "+@all", "-role", "~*", "&*",
+    ]);
+    let options = server.options().protocol(Protocol::Resp2);
+    stays_with_a_demoted(&server, options.username("app").password("pw")).await;
+    let statistics = admin.text(&["INFO", "commandstats"]);
+    let role = statistics.lines().find(|line| line.contains("_role:"));
+    // The handshake and the first heartbeat: each refusal is an entry in the server's log.
+    assert!(role.unwrap().contains("rejected_calls=2"), "{role:?}");
+}
+
+/// Checks that a driver stays connected while its server is demoted, for some heartbeats, each a
+/// `PING`.
+async fn stays_with_a_demoted(server: &Server, options: RedisOptions) {
+    let driver = RedisDriver::connect_with(options).await.unwrap();
+    demote(server);
+    let mut admin = server.admin();
+    let mut pings = || {
+        let statistics = admin.text(&["INFO", "commandstats"]);
+        let calls = statistics.split_once("cmdstat_ping:calls=").unwrap().1;
+        calls.split_once(',').unwrap().0.parse::<u64>().unwrap()
+    };
+    let before = pings();
+    let heartbeats = async {
+        while pings() < before + 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("three heartbeats", heartbeats).await;
+    assert_eq!(driver.get("k").await.unwrap(), None);
+    assert_eq!(driver.health().await.generation, 1, "no needless reconnect");
+    promote(server);
+}
+
+#[tokio::test]
 async fn subscriptions_come_back_to_a_master_only() {
     let server = Server::start(&[]);
     let mut admin = server.admin();

@@ -83,7 +83,43 @@ async fn a_connection_that_answers_nothing_is_replaced_without_any_call() {
     )
     .await
     .unwrap();
-    assert!(received.ends_with("*1\r\n$4\r\nPING\r\n"), "{received:?}");
-    assert_eq!(received.matches("PING").count(), 2, "{received:?}");
+    assert!(received.ends_with(HEARTBEAT), "{received:?}");
+    assert_eq!(received.matches("PING").count(), 1, "{received:?}");
+    drop(driver);
+}
+
+/// Under RESP3.
+const HEARTBEAT: &str = "*1\r\n$5\r\nHELLO\r\n";
+
+#[tokio::test]
+async fn any_error_is_a_sign_of_life_and_an_answer_to_something_else_is_none() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let accept = async || {
+        let (mut socket, _) = soon("a connection", listener.accept()).await.unwrap();
+        socket.write_all(b"%0\r\n+PONG\r\n").await.unwrap();
+        socket
+    };
+    let options = RedisOptions::new().address("127.0.0.1", port);
+    let (driver, mut socket) = tokio::join!(RedisDriver::connect_with(options), accept());
+    let driver = driver.unwrap();
+    let mut received = Vec::new();
+    for answer in [
+        "-BUSY Redis is busy running a script\r\n",
+        "-LOADING Redis is loading the dataset in memory\r\n",
+        "-MASTERDOWN Link with MASTER is down\r\n",
+        "%1\r\n$4\r\nrole\r\n$6\r\nmaster\r\n",
+        "+PONG\r\n",
+    ] {
+        let heartbeat = async {
+            while !received.ends_with(HEARTBEAT.as_bytes()) {
+                assert_ne!(socket.read_buf(&mut received).await.unwrap(), 0);
+            }
+            received.clear();
+        };
+        soon("a heartbeat", heartbeat).await;
+        socket.write_all(answer.as_bytes()).await.unwrap();
+    }
+    let _second = accept().await;
     drop(driver);
 }

@@ -99,7 +99,7 @@ impl Admin {
         let counts = info.lines().filter_map(|line| {
             let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
             let calls = rest.split(',').next()?.parse().ok()?;
-            let of_others = ["info", "config", "hello", "client", "ping"]
+            let of_others = ["info", "config", "hello", "client", "ping", "role"]
                 .iter()
                 .any(|other| name.starts_with(other));
             (!of_others).then(|| (name.to_owned(), calls))
@@ -153,8 +153,8 @@ pub(crate) enum Answer {
 
 /// A server that shakes hands as Redis does and then answers as told.
 ///
-/// The `PING`s of a connection for commands are always answered and not counted, since they come
-/// when they please.
+/// The signs of life of a connection for commands are always answered and not counted, since they are
+/// asked for when it pleases.
 pub(crate) struct FakeServer {
     pub(crate) options: RedisOptions,
     /// The name of each command that came after a handshake.
@@ -204,8 +204,13 @@ async fn converse(
     loop {
         let command = next_command(&mut socket, &mut received).await?;
         let name = command.split(' ').next()?.to_owned();
-        if for_commands && name == "PING" {
-            socket.write_all(b"+PONG\r\n").await.ok()?;
+        let sign_of_life: Option<&[u8]> = match name.as_str() {
+            "PING" if for_commands => Some(b"+PONG\r\n"),
+            "HELLO" if for_commands => Some(b"%0\r\n"),
+            _ => None,
+        };
+        if let Some(answer) = sign_of_life {
+            socket.write_all(answer).await.ok()?;
             continue;
         }
         sender.send(name).ok()?;
