@@ -1,8 +1,7 @@
 //! The connection that subscriptions share: one task, in the order of the wire.
 //!
 //! The connection is opened for the first subscription and replaced for ever, when it is lost or when
-//! the commands have met a replica.
-//! What is subscribed is the registry's, and what is said on one connection is the session's.
+//! the commands have met a replica or gone elsewhere. What is subscribed is the registry's, and what is said on one connection is the session's.
 
 use std::fmt;
 use std::pin::Pin;
@@ -167,14 +166,15 @@ async fn run(shared: Arc<Shared>) {
         while !shared.registry().is_wanted() {
             shared.work.notified().await;
         }
-        // From before the attempt on, so that no replica is met unnoticed.
-        let replica_met = shared.transport.replica_met.subscribe();
+        // From before the attempt on, so that nothing changes unnoticed.
+        let commands_at = shared.transport.commands_at.subscribe();
         let (cause, wait) = match shared.transport.open(Purpose::PubSub).await {
-            Ok(socket) => {
+            Ok((socket, peer)) => {
                 backoff = Backoff::new();
                 shared.registry().connected();
                 *shared.trouble() = None;
-                let cause = Session::new(&shared, replica_met).serve(socket).await;
+                let session = Session::new(&shared, peer, commands_at);
+                let cause = session.serve(socket).await;
                 shared.registry().connection_lost();
                 (cause, backoff.next_wait())
             }

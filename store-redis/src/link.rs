@@ -65,8 +65,8 @@ impl Link {
     ///
     /// What kept the first attempt from succeeding.
     pub(crate) async fn connect(transport: Arc<Transport>) -> Result<Self> {
-        let socket = transport.open(Purpose::Commands).await;
-        let socket = socket.map_err(Failure::into_error)?;
+        let opened = transport.open(Purpose::Commands).await;
+        let (socket, _) = opened.map_err(Failure::into_error)?;
         let (connection, wire) = Connection::new(socket, 1);
         let shared = Arc::new(Shared {
             permits: Arc::new(Semaphore::new(transport.options.max_in_flight)),

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -43,15 +44,21 @@ pub(crate) struct Session<'a> {
     /// wait anew, since a long message may stand before the answer.
     ping_sent: Option<Instant>,
     retry_at: Option<Instant>,
-    /// The server may not be the master any more.
-    replica_met: watch::Receiver<()>,
+    peer: Option<SocketAddr>,
+    commands_at: watch::Receiver<Option<SocketAddr>>,
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(shared: &'a Shared, replica_met: watch::Receiver<()>) -> Self {
+    /// Makes the session of a connection to `peer`.
+    pub(crate) fn new(
+        shared: &'a Shared,
+        peer: Option<SocketAddr>,
+        commands_at: watch::Receiver<Option<SocketAddr>>,
+    ) -> Self {
         Self {
             shared,
-            replica_met,
+            peer,
+            commands_at,
             sent: VecDeque::new(),
             out: Outgoing::default(),
             next_ping: Instant::now() + HEARTBEAT,
@@ -77,7 +84,13 @@ impl<'a> Session<'a> {
             tokio::select! {
                 biased;
                 // Before reading, which may go on for ever.
-                Ok(()) = self.replica_met.changed() => return error::replica(options),
+                Ok(()) = self.commands_at.changed() => match *self.commands_at.borrow() {
+                    None => return error::replica(options),
+                    at if at != self.peer => {
+                        return error::connection_lost("the commands have gone to another address");
+                    }
+                    Some(_) => {}
+                },
                 // Reading early: what has arrived counts before what seems to be missing.
                 read = reader.read_buf(&mut received) => {
                     let outcome = match read {

@@ -38,7 +38,7 @@ pub(crate) async fn supervise(
         // A replica that can be told from a master only by writing must not be tried without pause.
         let was_demoted = connection.condemned() == Some(Condemned::Demoted);
         if was_demoted {
-            shared.transport.replica_met.send_replace(());
+            shared.transport.commands_at.send_replace(None);
         }
         if !was_demoted || began.elapsed() > SETTLED {
             backoff = Backoff::new();
@@ -115,10 +115,10 @@ async fn replace(
     loop {
         sleep(wait).await;
         match shared.transport.open(Purpose::Commands).await {
-            Ok(socket) => return Connection::new(socket, generation + 1),
+            Ok((socket, _)) => return Connection::new(socket, generation + 1),
             Err(cause) => {
                 if cause.is_replica {
-                    shared.transport.replica_met.send_replace(());
+                    shared.transport.commands_at.send_replace(None);
                 }
                 wait = backoff.next_wait_after(&cause);
                 shared.enter(State::Down { cause, generation });

@@ -1,7 +1,8 @@
 //! Opening sockets, up to the point where commands can be sent.
 
-use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
+use std::{io, mem};
 
 use socket2::{SockRef, TcpKeepalive};
 use store_core::Result;
@@ -37,10 +38,11 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// Opens connections to one server, for the commands and for the subscriptions of a driver.
 pub(crate) struct Transport {
     pub(crate) options: RedisOptions,
-    /// Changes each time the commands have met a replica. The subscriptions then leave their
-    /// server as well: it may be the same, and a replica that is cut off from its master delivers
-    /// nothing and says nothing.
-    pub(crate) replica_met: watch::Sender<()>,
+    /// Where the commands are: the address of their connection if it has one, and `None` from when
+    /// they meet a replica. Subscriptions that are elsewhere leave at each change: their server may
+    /// not be the master any more, and a replica that is cut off from it delivers nothing and says
+    /// nothing.
+    pub(crate) commands_at: watch::Sender<Option<SocketAddr>>,
     #[cfg(feature = "tls")]
     tls: Option<Connector>,
 }
@@ -60,45 +62,54 @@ impl Transport {
         };
         Ok(Self {
             options,
-            replica_met: watch::Sender::default(),
+            commands_at: watch::Sender::default(),
             #[cfg(feature = "tls")]
             tls,
         })
     }
 
     /// Connects, authenticates, and waits for the server's first answer, all within
-    /// `connect_timeout`. Name and credentials are asked for anew each time.
-    pub(crate) async fn open(&self, purpose: Purpose) -> Result<Box<dyn Socket>, Failure> {
+    /// `connect_timeout`. Name and credentials are asked for anew each time. Answers the peer's
+    /// address as well, if it has one.
+    pub(crate) async fn open(
+        &self,
+        purpose: Purpose,
+    ) -> Result<(Box<dyn Socket>, Option<SocketAddr>), Failure> {
         let options = &self.options;
         let credentials = match &options.provider {
             Some(provider) => Some(provider.ask(options.connect_timeout).await?),
             None => options.fixed_credentials(),
         };
         let opened = timeout(options.connect_timeout, async {
-            let mut socket = self.dial().await?;
+            let (mut socket, peer) = self.dial().await?;
             shake_hands(&mut socket, options, credentials.as_ref(), purpose).await?;
-            Ok(socket)
+            if purpose == Purpose::Commands && peer.is_some() {
+                self.commands_at
+                    .send_if_modified(|at| mem::replace(at, peer) != peer);
+            }
+            Ok((socket, peer))
         });
         opened
             .await
             .unwrap_or_else(|_elapsed| Err(error::connect_timed_out(options)))
     }
 
-    async fn dial(&self) -> Result<Box<dyn Socket>, Failure> {
+    async fn dial(&self) -> Result<(Box<dyn Socket>, Option<SocketAddr>), Failure> {
         let failed = |cause| error::connect(&self.options, &cause);
         match &self.options.address {
             Address::Tcp { host, port } => {
                 let socket = dial_tcp(host, *port).await.map_err(failed)?;
+                let peer = socket.peer_addr().ok();
                 #[cfg(feature = "tls")]
                 if let Some(tls) = &self.tls {
                     return match tls.connect(socket).await {
-                        Ok(socket) => Ok(Box::new(socket)),
+                        Ok(socket) => Ok((Box::new(socket), peer)),
                         Err(cause) => Err(error::tls(&self.options, &cause)),
                     };
                 }
-                Ok(Box::new(socket))
+                Ok((Box::new(socket), peer))
             }
-            Address::Unix(path) => dial_unix(path).await.map_err(failed),
+            Address::Unix(path) => Ok((dial_unix(path).await.map_err(failed)?, None)),
         }
     }
 }

@@ -7,7 +7,7 @@ use store_core::{ErrorKind, StoreAdapter};
 use store_redis::{RedisDriver, RedisOptions};
 
 use crate::hosts::{Hosts, NAME, with_hosts};
-use crate::support::{at_most, connect, lasting, next_text, recovery, server};
+use crate::support::{at_most, connect, lasting, next_text, publish, recovery, server, settled};
 
 /// Where the name leads later.
 const ELSEWHERE: &str = "127.0.0.2";
@@ -32,6 +32,37 @@ fn a_name_is_resolved_when_a_write_meets_a_replica() {
     with_hosts(
         "names::a_name_is_resolved_when_a_write_meets_a_replica",
         async |hosts| follows("F7, F24", &hosts, demote).await,
+    );
+}
+
+/// F24
+#[test]
+fn subscriptions_go_where_the_commands_went() {
+    with_hosts(
+        "names::subscriptions_go_where_the_commands_went",
+        async |hosts| {
+            let Some(old) = server(&[]) else { return };
+            let new = ServerOptions::new().address(ELSEWHERE, old.port());
+            let new = new.spawn().unwrap();
+            let driver = connect(RedisOptions::new().address(NAME, old.port())).await;
+            let mut subscription = driver.subscribe("c").await.unwrap();
+            // The connection of the commands alone is lost: once where the name still leads to the
+            // same server, which costs no message, and once where it does not.
+            let lose = || old.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+            lose();
+            recovery(&driver).await;
+            publish(&driver, "before").await;
+            assert_eq!(next_text(&mut subscription).await, "before");
+            hosts.lead_to(ELSEWHERE);
+            lose();
+            recovery(&driver).await;
+            assert_eq!(new.command(&["GET", "probe"]).unwrap(), "1");
+            assert_eq!(next_text(&mut subscription).await, "Reconnected None");
+            publish(&driver, "after").await;
+            assert_eq!(next_text(&mut subscription).await, "after");
+            settled(&old, 0).await;
+            settled(&new, 2).await;
+        },
     );
 }
 
