@@ -1,7 +1,8 @@
 //! The connection that subscriptions share: one task, in the order of the wire.
 //!
-//! The connection is opened for the first subscription and replaced for ever, when it is lost or when
-//! the commands have met a replica or gone elsewhere. What is subscribed is the registry's, and what is said on one connection is the session's.
+//! The connection is opened for the first subscription and replaced for ever: when it is lost, and
+//! when the commands have met a replica or gone elsewhere. What is subscribed is the registry's, and
+//! what is said on one connection is the session's.
 
 use std::fmt;
 use std::pin::Pin;
