@@ -16,7 +16,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::coop;
 
-use crate::turn::{self, MESSAGE};
+use crate::turn;
 
 /// All channels and patterns that have a subscription.
 pub(crate) struct Channels {
@@ -25,6 +25,8 @@ pub(crate) struct Channels {
     /// The length of `patterns`, so that a publisher need not lock it to find it empty.
     pattern_count: AtomicUsize,
     capacity: usize,
+    /// The work of a message.
+    work: usize,
     closed: AtomicBool,
 }
 
@@ -63,8 +65,14 @@ impl Channels {
             patterns: RwLock::default(),
             pattern_count: AtomicUsize::new(0),
             capacity,
+            work: turn::message(capacity),
             closed: AtomicBool::new(false),
         })
+    }
+
+    /// The work of sending a message, and of receiving one.
+    pub(crate) fn work(&self) -> usize {
+        self.work
     }
 
     /// Sends `message` to those who are subscribed; copies it only if somebody is.
@@ -114,6 +122,7 @@ impl Channels {
         };
         let listener = Listener {
             receiver,
+            work: self.work,
             event,
             _lease: lease,
         };
@@ -147,6 +156,7 @@ impl Channels {
         };
         let listener = Listener {
             receiver,
+            work: self.work,
             event: |(channel, message)| RawEvent::Message { channel, message },
             _lease: lease,
         };
@@ -256,6 +266,7 @@ impl Drop for Lease {
 /// What a subscription reads with, in the order in which it must be dropped.
 struct Listener<T, F> {
     receiver: broadcast::Receiver<T>,
+    work: usize,
     event: F,
     _lease: Lease,
 }
@@ -271,7 +282,7 @@ where
     }
 
     async fn next(mut self) -> Option<(RawEvent, Self)> {
-        turn::take(MESSAGE).await;
+        turn::take(self.work).await;
         // Has taken its turn.
         let event = match coop::unconstrained(self.receiver.recv()).await {
             Ok(message) => (self.event)(message),

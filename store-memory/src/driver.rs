@@ -14,7 +14,7 @@ use crate::channels::Channels;
 use crate::entries::Entries;
 use crate::options::MemoryOptions;
 use crate::slot::Slot;
-use crate::turn::{self, MESSAGE, ONE_KEY};
+use crate::turn::{self, ONE_KEY};
 
 /// A store in the memory of this process.
 ///
@@ -30,7 +30,8 @@ use crate::turn::{self, MESSAGE, ONE_KEY};
 ///
 /// No operation waits for anything. As tokio's own resources do, they yield to other tasks now and
 /// then, before one begins; so a call that is dropped has happened wholly or not at all, and a loop
-/// of calls starves nobody. It yields after about 2,000 keys or 500 messages.
+/// of calls starves nobody. It yields after about 2,000 keys, or messages for half of a ring
+/// (`channel_capacity`), so that subscribers keep up with a publisher on the same thread.
 ///
 /// ```
 /// use store_core::{Condition, Expiry, StoreAdapter};
@@ -228,7 +229,7 @@ impl StoreAdapter for MemoryDriver {
     }
 
     async fn publish(&self, channel: &str, message: &[u8]) -> Result<()> {
-        self.begin(MESSAGE).await?;
+        self.begin(self.channels.work()).await?;
         self.check_len(message)?;
         self.channels.publish(channel, message);
         Ok(())

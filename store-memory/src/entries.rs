@@ -106,15 +106,16 @@ impl Entries {
         condition: Condition<'_>,
         see: impl Fn(&Slot) -> P,
     ) -> Result<Written<P>> {
-        let now = self.clock.lazy();
         let given = match expiry {
             Expiry::Never | Expiry::Keep => None,
-            Expiry::After(ttl) => Some(Deadline::after(now.get(), ttl)),
+            Expiry::After(ttl) => Some(Deadline::after(self.clock.moment(), ttl)),
             _ => return Err(Error::unsupported("memory", "such an expiry")),
         };
         let (hash, stripe) = self.place(key);
-        let mut new = None;
+        let mut new: Option<Slot> = None;
         loop {
+            // Anew each time: others may have found the entry dead meanwhile.
+            let now = self.clock.lazy();
             let mut table = stripe.write();
             let written = match table.entry(hash, key, self.rehash()) {
                 Entry::Occupied(mut slot) => {
@@ -123,18 +124,20 @@ impl Entries {
                     if !holds(condition, live)? {
                         return Ok(Written::NOT);
                     }
-                    let previous = live.map(&see);
                     let deadline = match live {
                         Some(live) if expiry == Expiry::Keep => live.deadline,
                         _ => given,
                     };
-                    if slot.overwrite(value, deadline) {
+                    if slot.fits(value) {
+                        let previous = live.map(&see);
+                        slot.overwrite(value, deadline);
                         Some((previous, None))
+                    } else if let Some(mut new) = new.take() {
+                        let previous = live.map(&see);
+                        new.deadline = deadline;
+                        Some((previous, Some(mem::replace(slot, new))))
                     } else {
-                        new.take().map(|mut new: Slot| {
-                            new.deadline = deadline;
-                            (previous, Some(mem::replace(slot, new)))
-                        })
+                        None
                     }
                 }
                 Entry::Vacant(_) if !holds(condition, None)? => return Ok(Written::NOT),
@@ -146,8 +149,7 @@ impl Entries {
                 }),
             };
             drop(table);
-            // What is made and what is freed are so while the stripe is not locked: an allocator
-            // may take long.
+            // Slots are made and freed while the stripe is not locked: an allocator may take long.
             let Some((previous, garbage)) = written else {
                 new = Some(Slot::new(key, value, given));
                 continue;

@@ -56,22 +56,27 @@ impl Slot {
         Self { content, deadline }
     }
 
-    /// Writes another value over the old one, if it fits; answers whether it did.
-    pub(crate) fn overwrite(&mut self, value: &[u8], deadline: Option<Deadline>) -> bool {
+    /// Whether [`overwrite`](Self::overwrite) has room for `value`.
+    pub(crate) fn fits(&self, value: &[u8]) -> bool {
+        matches!(
+            &self.content,
+            Content::Short { key_and_value, key_len, .. }
+                if value.len() <= COPIED_LEN && room(*key_len, value) == key_and_value.len()
+        )
+    }
+
+    /// Writes a value that [fits](Self::fits) over the old one.
+    pub(crate) fn overwrite(&mut self, value: &[u8], deadline: Option<Deadline>) {
         if let Content::Short {
             key_and_value,
             key_len,
             value_len,
         } = &mut self.content
-            && value.len() <= COPIED_LEN
-            && room(*key_len, value) == key_and_value.len()
         {
             key_and_value[usize::from(*key_len)..][..value.len()].copy_from_slice(value);
             *value_len = value.len() as u16;
             self.deadline = deadline;
-            return true;
         }
-        false
     }
 
     pub(crate) fn counter(key: &str, number: i64, deadline: Option<Deadline>) -> Self {
@@ -295,7 +300,10 @@ mod tests {
         for (old, new) in lens.iter().flat_map(|old| lens.map(|new| (*old, new))) {
             let (old, new) = (vec![b'1'; old], vec![b'2'; new]);
             let mut slot = slot(&old);
-            let fits = slot.overwrite(&new, deadline);
+            let fits = slot.fits(&new);
+            if fits {
+                slot.overwrite(&new, deadline);
+            }
             let (value, deadline) = if fits { (&new, deadline) } else { (&old, None) };
             assert_eq!(slot.key(), b"key");
             assert_eq!(
@@ -308,20 +316,20 @@ mod tests {
 
     #[test]
     fn a_value_fits_over_one_of_about_its_length() {
-        let mut slot = slot(b"12345");
+        let slot = slot(b"12345");
         for (value, fits) in [("", true), ("1", true), ("54321", true), ("123456", false)] {
             // With the key more than none and at most eight bytes.
-            assert_eq!(slot.overwrite(value.as_bytes(), None), fits, "{value}");
+            assert_eq!(slot.fits(value.as_bytes()), fits, "{value}");
         }
-        assert!(!Slot::counter("key", 7, None).overwrite(b"8", None));
+        assert!(!Slot::counter("key", 7, None).fits(b"8"));
     }
 
     #[test]
     fn a_key_of_any_length_is_kept() {
         let key = "k".repeat(usize::from(u16::MAX) + 1);
         for len in [0, COPIED_LEN, COPIED_LEN + 1] {
-            let mut slot = Slot::new(&key, &vec![1; len], None);
-            assert!(!slot.overwrite(b"", None));
+            let slot = Slot::new(&key, &vec![1; len], None);
+            assert!(!slot.fits(b""));
             assert_eq!(slot.key(), key.as_bytes());
             assert_eq!(slot.value(), vec![1; len]);
         }

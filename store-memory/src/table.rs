@@ -118,10 +118,13 @@ impl Table {
         }
     }
 
-    /// Moves all slots to `smaller`, which takes the place of this table, unless there are too many
-    /// now. Answers the one that is left over.
+    /// Moves all slots to `smaller`, which takes the place of this table, unless that has changed
+    /// meanwhile. Answers the one that is left over.
     pub(crate) fn move_to(&mut self, mut smaller: Self, hash_of: impl Fn(&Slot) -> u64) -> Self {
-        if self.slots.len() <= smaller.slots.capacity() {
+        if self
+            .few()
+            .is_some_and(|few| few <= smaller.slots.capacity())
+        {
             for slot in self.slots.drain() {
                 smaller.slots.insert_unique(hash_of(&slot), slot, &hash_of);
             }
@@ -274,12 +277,17 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_has_grown_meanwhile_stays() {
+    fn a_table_that_has_changed_meanwhile_stays() {
+        let hash_of = |slot: &Slot| hash(slot.key());
         let mut table = Table::default();
+        // It was emptied, and has no places to give back.
+        let left_over = table.move_to(Table::with_room(100), hash_of);
+        assert!(table.places() <= 1 && left_over.places() >= 100);
+        // It has more than there is room for.
         for number in 0..100 {
             insert(&mut table, &number.to_string());
         }
-        let left_over = table.move_to(Table::default(), |slot| hash(slot.key()));
+        let left_over = table.move_to(Table::with_room(10), hash_of);
         assert_eq!((table.len(), left_over.len()), (100, 0));
     }
 }

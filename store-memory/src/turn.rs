@@ -11,13 +11,19 @@ use tokio::task::coop;
 /// An operation on one key.
 pub(crate) const ONE_KEY: usize = 1;
 
-/// Sending a message, and receiving one. That they are the same lets subscribers that do nothing
-/// else keep up with a publisher on the same thread; and at half of a ring of the default capacity
-/// for each turn, none is missed.
-pub(crate) const MESSAGE: usize = 4;
-
 /// The work that is worth a unit.
 const UNIT: usize = 16;
+
+/// The units of a turn, as tokio has it.
+const TURN: usize = 128;
+
+/// The work of sending a message, and of receiving one, on a ring of this capacity.
+///
+/// A turn is half of a ring, but not less than 128 messages, as by tokio's own count. So
+/// subscribers that do nothing else keep up with a publisher on the same thread.
+pub(crate) fn message(capacity: usize) -> usize {
+    (2 * TURN * UNIT / capacity.max(1)).clamp(1, UNIT)
+}
 
 thread_local! {
     /// The work on this thread that no task has given a unit for yet. Of one that goes on without
@@ -25,13 +31,24 @@ thread_local! {
     static OPEN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts work that is about to be done, and yields if the task has had its share of the thread.
-///
-/// A batch is done in one go, so it is one unit at most.
+/// Counts work that is about to be done, and yields if the task has had its share of the thread:
+/// after 2,048 times the work of one key.
 pub(crate) async fn take(work: usize) {
     let open = OPEN.get().saturating_add(work);
     OPEN.set(open % UNIT);
-    if open >= UNIT {
+    // What is done in one go is one turn at most.
+    for _ in 0..(open / UNIT).min(TURN) {
         coop::consume_budget().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_half_of_a_ring_and_not_less_than_tokios() {
+        let turns = [1, 128, 256, 1024, 4096, 1 << 20].map(|ring| TURN * UNIT / message(ring));
+        assert_eq!(turns, [128, 128, 128, 512, 2048, 2048]);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt;
 use store_core::{Condition, Expiry, RawEvent, StoreAdapter};
-use store_memory::MemoryDriver;
+use store_memory::{MemoryDriver, MemoryOptions};
 
 /// How often `operation` is done until another task of the thread has its turn.
 async fn operations_in_a_turn(operation: impl AsyncFn()) -> usize {
@@ -32,22 +32,30 @@ async fn a_loop_of_calls_lets_others_go_first() {
         .await
         .unwrap();
     let keys = [key; 100];
+    let many = [key; 10_000];
     let turns = [
         operations_in_a_turn(async || drop(driver.get(key).await)).await,
         operations_in_a_turn(async || drop(driver.increment(key, 1, None).await)).await,
         operations_in_a_turn(async || drop(driver.publish(key, b"").await)).await,
         operations_in_a_turn(async || drop(driver.get_many(&keys).await)).await,
+        operations_in_a_turn(async || drop(driver.get_many(&many).await)).await,
     ];
     // As the documentation of the driver says, or sooner, as others may have begun the turn.
-    for (operations, most) in turns.into_iter().zip([2_100, 2_100, 550, 150]) {
+    for (operations, most) in turns.into_iter().zip([2_100, 2_100, 550, 22, 2]) {
         assert!(operations <= most, "{operations} operations, of {most}");
     }
 }
 
 #[tokio::test]
 async fn subscribers_keep_up_with_a_publisher_on_their_thread() {
+    for capacity in [256, 1024, 8192] {
+        subscribers_keep_up(MemoryOptions::new().channel_capacity(capacity)).await;
+    }
+}
+
+async fn subscribers_keep_up(options: MemoryOptions) {
     const MESSAGES: usize = 20_000;
-    let driver = MemoryDriver::new();
+    let driver = MemoryDriver::with_options(options);
     let mut readers = Vec::new();
     for _ in 0..3 {
         let mut subscription = driver.subscribe("channel").await.unwrap();

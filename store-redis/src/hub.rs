@@ -168,13 +168,13 @@ async fn run(shared: Arc<Shared>) {
             shared.work.notified().await;
         }
         // From before the attempt on, so that nothing changes unnoticed.
-        let commands_at = shared.transport.commands_at.subscribe();
+        let commands = shared.transport.commands.subscribe();
         let (cause, wait) = match shared.transport.open(Purpose::PubSub).await {
             Ok((socket, peer)) => {
                 backoff = Backoff::new();
                 shared.registry().connected();
                 *shared.trouble() = None;
-                let session = Session::new(&shared, peer, commands_at);
+                let session = Session::new(&shared, peer, commands);
                 let cause = session.serve(socket).await;
                 shared.registry().connection_lost();
                 (cause, backoff.next_wait())

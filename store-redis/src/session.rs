@@ -18,7 +18,7 @@ use crate::error::{self, Failure};
 use crate::hub::Shared;
 use crate::registry::{Command, Kind};
 use crate::resp::{self, Frame};
-use crate::transport::Socket;
+use crate::transport::{Place, Socket};
 
 /// How often the server is asked whether it is still there.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -45,7 +45,7 @@ pub(crate) struct Session<'a> {
     ping_sent: Option<Instant>,
     retry_at: Option<Instant>,
     peer: Option<SocketAddr>,
-    commands_at: watch::Receiver<Option<SocketAddr>>,
+    commands: watch::Receiver<Place>,
 }
 
 impl<'a> Session<'a> {
@@ -53,12 +53,12 @@ impl<'a> Session<'a> {
     pub(crate) fn new(
         shared: &'a Shared,
         peer: Option<SocketAddr>,
-        commands_at: watch::Receiver<Option<SocketAddr>>,
+        commands: watch::Receiver<Place>,
     ) -> Self {
         Self {
             shared,
             peer,
-            commands_at,
+            commands,
             sent: VecDeque::new(),
             out: Outgoing::default(),
             next_ping: Instant::now() + HEARTBEAT,
@@ -84,13 +84,11 @@ impl<'a> Session<'a> {
             tokio::select! {
                 biased;
                 // Before reading, which may go on for ever.
-                Ok(()) = self.commands_at.changed() => match *self.commands_at.borrow() {
-                    None => return error::replica(options),
-                    at if at != self.peer => {
-                        return error::connection_lost("the commands have gone to another address");
+                Ok(()) = self.commands.changed() => {
+                    if self.commands.borrow().forbids(self.peer) {
+                        return error::connection_lost("the commands have gone to another server");
                     }
-                    Some(_) => {}
-                },
+                }
                 // Reading early: what has arrived counts before what seems to be missing.
                 read = reader.read_buf(&mut received) => {
                     let outcome = match read {

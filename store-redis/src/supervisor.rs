@@ -38,7 +38,7 @@ pub(crate) async fn supervise(
         // A replica that can be told from a master only by writing must not be tried without pause.
         let was_demoted = connection.condemned() == Some(Condemned::Demoted);
         if was_demoted {
-            shared.transport.commands_at.send_replace(None);
+            shared.transport.met_replica();
         }
         if !was_demoted || began.elapsed() > SETTLED {
             backoff = Backoff::new();
@@ -117,9 +117,6 @@ async fn replace(
         match shared.transport.open(Purpose::Commands).await {
             Ok((socket, _)) => return Connection::new(socket, generation + 1),
             Err(cause) => {
-                if cause.is_replica {
-                    shared.transport.commands_at.send_replace(None);
-                }
                 wait = backoff.next_wait_after(&cause);
                 shared.enter(State::Down { cause, generation });
             }

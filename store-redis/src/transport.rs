@@ -7,7 +7,7 @@ use std::{io, mem};
 use socket2::{SockRef, TcpKeepalive};
 use store_core::Result;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -35,14 +35,32 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 
+/// Where the last connection for commands led.
+///
+/// Subscriptions follow: their server may not be the master any more, and a replica that is cut off
+/// from it delivers nothing and says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// None where the server has no address, as on a Unix socket.
+    peer: Option<SocketAddr>,
+    is_master: bool,
+}
+
+impl Place {
+    /// Whether a connection to `peer` is wrong where it is.
+    pub(crate) fn forbids(&self, peer: Option<SocketAddr>) -> bool {
+        match self.is_master {
+            true => peer != self.peer,
+            false => peer == self.peer,
+        }
+    }
+}
+
 /// Opens connections to one server, for the commands and for the subscriptions of a driver.
 pub(crate) struct Transport {
     pub(crate) options: RedisOptions,
-    /// Where the commands are: the address of their connection if it has one, and `None` from when
-    /// they meet a replica. Subscriptions that are elsewhere leave at each change: their server may
-    /// not be the master any more, and a replica that is cut off from it delivers nothing and says
-    /// nothing.
-    pub(crate) commands_at: watch::Sender<Option<SocketAddr>>,
+    /// Changes when the commands are somewhere else, or have met a replica.
+    pub(crate) commands: watch::Sender<Place>,
     #[cfg(feature = "tls")]
     tls: Option<Connector>,
 }
@@ -62,15 +80,18 @@ impl Transport {
         };
         Ok(Self {
             options,
-            commands_at: watch::Sender::default(),
+            commands: watch::Sender::new(Place {
+                peer: None,
+                is_master: true,
+            }),
             #[cfg(feature = "tls")]
             tls,
         })
     }
 
     /// Connects, authenticates, and waits for the server's first answer, all within
-    /// `connect_timeout`. Name and credentials are asked for anew each time. Answers the peer's
-    /// address as well, if it has one.
+    /// `connect_timeout`. Name and credentials are asked for anew each time, but subscriptions go
+    /// where the commands are. Answers the peer's address as well, if it has one.
     pub(crate) async fn open(
         &self,
         purpose: Purpose,
@@ -81,24 +102,50 @@ impl Transport {
             None => options.fixed_credentials(),
         };
         let opened = timeout(options.connect_timeout, async {
-            let (mut socket, peer) = self.dial().await?;
-            shake_hands(&mut socket, options, credentials.as_ref(), purpose).await?;
-            if purpose == Purpose::Commands && peer.is_some() {
-                self.commands_at
-                    .send_if_modified(|at| mem::replace(at, peer) != peer);
+            let (mut socket, peer) = self.dial(purpose).await?;
+            let shaken = shake_hands(&mut socket, options, credentials.as_ref(), purpose).await;
+            if purpose == Purpose::Commands {
+                self.note(peer, &shaken);
             }
-            Ok((socket, peer))
+            shaken.map(|()| (socket, peer))
         });
         opened
             .await
             .unwrap_or_else(|_elapsed| Err(error::connect_timed_out(options)))
     }
 
-    async fn dial(&self) -> Result<(Box<dyn Socket>, Option<SocketAddr>), Failure> {
+    /// The server of the commands was found to be a replica.
+    pub(crate) fn met_replica(&self) {
+        self.commands.send_modify(|place| place.is_master = false);
+    }
+
+    fn note(&self, peer: Option<SocketAddr>, shaken: &Result<(), Failure>) {
+        let is_master = match shaken {
+            Ok(()) => true,
+            Err(cause) if cause.is_replica => false,
+            Err(_) => return,
+        };
+        let place = Place { peer, is_master };
+        // To have met a replica once more is news for those who came back to it.
+        self.commands
+            .send_if_modified(|known| mem::replace(known, place) != place || !is_master);
+    }
+
+    async fn dial(
+        &self,
+        purpose: Purpose,
+    ) -> Result<(Box<dyn Socket>, Option<SocketAddr>), Failure> {
         let failed = |cause| error::connect(&self.options, &cause);
         match &self.options.address {
             Address::Tcp { host, port } => {
-                let socket = dial_tcp(host, *port).await.map_err(failed)?;
+                let commands = *self.commands.borrow();
+                let dialed = match commands.peer {
+                    Some(peer) if purpose == Purpose::PubSub && commands.is_master => {
+                        dial_tcp(peer).await
+                    }
+                    _ => dial_tcp((host.as_str(), *port)).await,
+                };
+                let socket = dialed.map_err(failed)?;
                 let peer = socket.peer_addr().ok();
                 #[cfg(feature = "tls")]
                 if let Some(tls) = &self.tls {
@@ -114,8 +161,8 @@ impl Transport {
     }
 }
 
-async fn dial_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect((host, port)).await?;
+async fn dial_tcp(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect(address).await?;
     socket.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
@@ -134,4 +181,53 @@ async fn dial_unix(path: &std::path::Path) -> io::Result<Box<dyn Socket>> {
 #[cfg(not(unix))]
 async fn dial_unix(_path: &std::path::Path) -> io::Result<Box<dyn Socket>> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscriptions_follow_the_commands_and_leave_the_replicas_that_they_meet() {
+        let transport = Transport::new(RedisOptions::new()).expect("the default options");
+        let (a, b) = ("10.0.0.1:6379", "10.0.0.2:6379");
+        let [a, b] = [a, b].map(|address| address.parse::<SocketAddr>().ok());
+        let is_replica = || Err(error::replica(&transport.options));
+        let place = || *transport.commands.borrow();
+        // On a Unix socket there are no addresses, and only a replica is a reason to leave.
+        assert!(!place().forbids(None));
+        transport.met_replica();
+        assert!(place().forbids(None));
+
+        transport.note(a, &Ok(()));
+        assert!(!place().forbids(a) && place().forbids(b));
+        transport.note(b, &is_replica());
+        assert!(!place().forbids(a) && place().forbids(b));
+        transport.note(b, &Ok(()));
+        assert!(place().forbids(a) && !place().forbids(b));
+        transport.met_replica();
+        assert!(!place().forbids(a) && place().forbids(b));
+    }
+
+    #[test]
+    fn only_what_may_make_a_subscription_leave_is_news() {
+        let transport = Transport::new(RedisOptions::new()).expect("the default options");
+        let mut commands = transport.commands.subscribe();
+        let mut is_news = || {
+            let is_news = commands.has_changed().expect("the transport is there");
+            commands.mark_unchanged();
+            is_news
+        };
+        let peer = "10.0.0.1:6379".parse().ok();
+        transport.note(peer, &Ok(()));
+        assert!(is_news());
+        transport.note(peer, &Ok(()));
+        assert!(!is_news());
+        for _ in 0..2 {
+            transport.note(peer, &Err(error::replica(&transport.options)));
+            assert!(is_news());
+        }
+        transport.note(peer, &Err(error::connection_lost("nobody is there")));
+        assert!(!is_news());
+    }
 }
