@@ -58,7 +58,7 @@ async fn subscribers_keep_up(options: MemoryOptions) {
     let driver = MemoryDriver::with_options(options);
     let mut readers = Vec::new();
     for _ in 0..3 {
-        let mut subscription = driver.subscribe("channel").await.unwrap();
+        let mut subscription = driver.subscribe("channel").await.expect("a subscription");
         readers.push(tokio::spawn(async move {
             for number in 0..MESSAGES {
                 match subscription.next().await {
@@ -72,9 +72,12 @@ async fn subscribers_keep_up(options: MemoryOptions) {
     }
     for number in 0..MESSAGES {
         let message = number.to_string();
-        driver.publish("channel", message.as_bytes()).await.unwrap();
+        driver
+            .publish("channel", message.as_bytes())
+            .await
+            .expect("a publish");
     }
     for reader in readers {
-        reader.await.unwrap();
+        reader.await.expect("it missed nothing");
     }
 }
