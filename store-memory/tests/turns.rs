@@ -48,36 +48,30 @@ async fn a_loop_of_calls_lets_others_go_first() {
 
 #[tokio::test]
 async fn subscribers_keep_up_with_a_publisher_on_their_thread() {
-    for capacity in [256, 1024, 8192] {
-        subscribers_keep_up(MemoryOptions::new().channel_capacity(capacity)).await;
-    }
-}
-
-async fn subscribers_keep_up(options: MemoryOptions) {
     const MESSAGES: usize = 20_000;
-    let driver = MemoryDriver::with_options(options);
-    let mut readers = Vec::new();
-    for _ in 0..3 {
-        let mut subscription = driver.subscribe("channel").await.expect("a subscription");
-        readers.push(tokio::spawn(async move {
-            for number in 0..MESSAGES {
-                match subscription.next().await {
-                    Some(RawEvent::Message { message, .. }) => {
-                        assert_eq!(message, number.to_string());
+    for capacity in [256, 1024, 8192] {
+        let options = MemoryOptions::new().channel_capacity(capacity);
+        let driver = MemoryDriver::with_options(options);
+        let mut readers = Vec::new();
+        for _ in 0..3 {
+            let mut subscription = driver.subscribe("channel").await.unwrap();
+            readers.push(tokio::spawn(async move {
+                for number in 0..MESSAGES {
+                    match subscription.next().await {
+                        Some(RawEvent::Message { message, .. }) => {
+                            assert_eq!(message, number.to_string());
+                        }
+                        other => panic!("{other:?} instead of message {number} of {capacity}"),
                     }
-                    other => panic!("{other:?} instead of message {number}"),
                 }
-            }
-        }));
-    }
-    for number in 0..MESSAGES {
-        let message = number.to_string();
-        driver
-            .publish("channel", message.as_bytes())
-            .await
-            .expect("a publish");
-    }
-    for reader in readers {
-        reader.await.expect("it missed nothing");
+            }));
+        }
+        for number in 0..MESSAGES {
+            let message = number.to_string();
+            driver.publish("channel", message.as_bytes()).await.unwrap();
+        }
+        for reader in readers {
+            reader.await.unwrap();
+        }
     }
 }

@@ -113,9 +113,10 @@ impl Wire {
                 return Poll::Pending;
             }
             // Who got an answer is about to ask the next question: what is asked at the same time
-            // goes into one write. Others go first for as long as that brings more requests.
+            // goes into one write. Others go first for as long as that brings more requests, until
+            // half of them are there: the server then has work while the other half is coming.
             let is_crowd = self.delivered >= CROWD;
-            if is_crowd && waiting < self.delivered && waiting > self.waited_for {
+            if is_crowd && 2 * waiting < self.delivered && waiting > self.waited_for {
                 self.waited_for = waiting;
                 context.waker().wake_by_ref();
                 return Poll::Pending;
