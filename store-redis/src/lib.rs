@@ -4,6 +4,7 @@ mod backoff;
 mod command;
 mod connection;
 mod credentials;
+mod crowd;
 mod driver;
 mod error;
 mod handshake;

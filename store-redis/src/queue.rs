@@ -54,8 +54,9 @@ struct State {
     /// How many requests were taken so far.
     taken: u64,
     is_closed: bool,
-    /// Who takes the requests, if it waits for one.
+    /// Who takes the requests, if it waits for some, and for how many it does.
     taker: Option<Waker>,
+    wanted: usize,
 }
 
 impl Queue {
@@ -71,7 +72,8 @@ impl Queue {
         }
         let number = state.taken + state.unsent.len() as u64;
         state.unsent.push_back(request);
-        let taker = state.taker.take();
+        let are_enough = state.unsent.len() >= state.wanted;
+        let taker = are_enough.then(|| state.taker.take()).flatten();
         drop(state);
         if let Some(taker) = taker {
             taker.wake();
@@ -85,23 +87,31 @@ impl Queue {
         number < self.state().taken
     }
 
-    /// How many requests wait to be taken; the task of `context` is woken when there are more.
-    pub(crate) fn waiting(&self, context: &Context<'_>) -> usize {
+    /// How many requests wait to be taken. The task of `context` is woken once there are `wanted`, if
+    /// there are not yet.
+    pub(crate) fn waiting(&self, wanted: usize, context: &Context<'_>) -> usize {
         let mut state = self.state();
-        state.taker = Some(context.waker().clone());
-        state.unsent.len()
+        let waiting = state.unsent.len();
+        if waiting < wanted {
+            state.taker = Some(context.waker().clone());
+            state.wanted = wanted;
+        }
+        waiting
     }
 
     /// Hands requests to `take`, which says whether it wants another one. Those whose callers have
-    /// left are dropped.
-    pub(crate) fn take(&self, mut take: impl FnMut(Request) -> bool) {
+    /// left are dropped. Answers how many there were.
+    pub(crate) fn take(&self, mut take: impl FnMut(Request) -> bool) -> usize {
         let mut state = self.state();
+        let mut taken = 0;
         while let Some(request) = state.unsent.pop_front() {
-            state.taken += 1;
+            taken += 1;
             if !request.reply.sender.is_closed() && !take(request) {
-                return;
+                break;
             }
         }
+        state.taken += taken as u64;
+        taken
     }
 
     /// Refuses further requests, and tells those that wait that they were not sent.

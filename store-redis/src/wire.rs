@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
+use crate::crowd::Crowd;
 use crate::queue::{Loss, Queue, Reply};
 use crate::resp::{Framer, Malformed};
 use crate::transport::Socket;
@@ -23,8 +24,6 @@ const READ_SIZE: usize = 64 << 10;
 const LEAST_ROOM: usize = 4 << 10;
 /// Requests are gathered into one write up to this size.
 const WRITE_SIZE: usize = 64 << 10;
-/// Fewer tasks that are answered together are not worth waiting for.
-const CROWD: usize = 4;
 /// A buffer that had to grow further is given back.
 const KEPT_SIZE: usize = 2 * READ_SIZE;
 
@@ -38,10 +37,7 @@ pub(crate) struct Wire {
     unanswered: VecDeque<Unanswered>,
     received: BytesMut,
     framer: Framer,
-    /// How many answers were delivered since requests were last taken: about as many are to come.
-    delivered: usize,
-    /// How many requests waited when others were last let go first.
-    waited_for: usize,
+    crowd: Crowd,
 }
 
 struct Unanswered {
@@ -60,8 +56,7 @@ impl Wire {
             unanswered: VecDeque::new(),
             received: BytesMut::with_capacity(READ_SIZE),
             framer: Framer::default(),
-            delivered: 0,
-            waited_for: 0,
+            crowd: Crowd::default(),
         }
     }
 
@@ -99,7 +94,7 @@ impl Wire {
                 self.received.extend_from_slice(&rest);
             }
             if !is_push && let Some(front) = self.unanswered.pop_front() {
-                self.delivered += 1;
+                self.crowd.expect();
                 front.reply.send(Ok(answer));
             }
         }
@@ -108,22 +103,11 @@ impl Wire {
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.outgoing.poll_write(&mut self.socket, context))?;
-            let waiting = self.queue.waiting(context);
-            if waiting == 0 {
-                return Poll::Pending;
-            }
-            // Who got an answer is about to ask the next question: what is asked at the same time
-            // goes into one write. Others go first for as long as that brings more requests, until
-            // half of them are there: the server then has work while the other half is coming.
-            let is_crowd = self.delivered >= CROWD;
-            if is_crowd && 2 * waiting < self.delivered && waiting > self.waited_for {
-                self.waited_for = waiting;
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            self.waited_for = 0;
-            self.delivered = 0;
-            self.queue.take(|request| {
+            ready!(
+                self.crowd
+                    .poll_due(&self.queue, self.unanswered.len(), context)
+            );
+            let taken = self.queue.take(|request| {
                 self.unanswered.push_back(Unanswered {
                     answers: request.answers,
                     offset: self.outgoing.offset(),
@@ -132,6 +116,7 @@ impl Wire {
                 self.outgoing.push(request.packed);
                 self.outgoing.bytes.len() < WRITE_SIZE
             });
+            self.crowd.came(taken);
         }
     }
 }

@@ -1,0 +1,251 @@
+//! When requests are written: at once, or together with those that are about to be made.
+
+use std::future::poll_fn;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::task::JoinHandle;
+
+use crate::queue::Queue;
+
+/// Requests are written when there are as many as this part of all callers: some are then on their
+/// way in each direction while the server and the callers work on others.
+const GROUPS: usize = 3;
+
+/// The callers that were answered and may be about to ask again: what they ask at the same time goes
+/// into one write.
+///
+/// They are waited for only as long as it takes the tasks that can run to run: there is no timer.
+#[derive(Default)]
+pub(crate) struct Crowd {
+    /// How many were answered and have not asked again.
+    expected: usize,
+    /// How many requests of those that wait are to be written now.
+    due: usize,
+    turn: Option<Turn>,
+}
+
+/// Everything that could run when it began has run when it ends.
+struct Turn {
+    /// A task, behind the others in the queue of the runtime.
+    end: JoinHandle<()>,
+    /// How many requests waited when it began.
+    waiting: usize,
+}
+
+impl Crowd {
+    /// A caller was answered.
+    pub(crate) fn expect(&mut self) {
+        self.expected += 1;
+    }
+
+    /// Resolves once requests in `queue` are to be written, while so many others are unanswered.
+    pub(crate) fn poll_due(
+        &mut self,
+        queue: &Queue,
+        unanswered: usize,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        while self.due == 0 {
+            let callers = unanswered + self.expected;
+            let group = (callers / GROUPS).min(self.expected).max(1);
+            let waiting = queue.waiting(group, context);
+            if waiting >= group {
+                self.due = waiting;
+                self.turn = None;
+            } else if group == 1 {
+                return Poll::Pending;
+            } else {
+                ready!(self.poll_turn(waiting, context));
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// So many requests were taken to be written.
+    pub(crate) fn came(&mut self, requests: usize) {
+        self.due = self.due.saturating_sub(requests);
+        self.expected = self.expected.saturating_sub(requests);
+    }
+
+    /// Lets the others have their turns as long as that brings more requests than there are
+    /// `waiting`. Resolves when nobody is expected any more.
+    fn poll_turn(&mut self, waiting: usize, context: &mut Context<'_>) -> Poll<()> {
+        while self.expected > 0 {
+            let turn = self.turn.get_or_insert_with(|| Turn::new(waiting));
+            // A task that was cancelled has ended as well.
+            let _ended = ready!(Pin::new(&mut turn.end).poll(context));
+            if turn.waiting == waiting {
+                // Who has not asked by now has something else to do.
+                self.expected = 0;
+            }
+            self.turn = None;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Turn {
+    fn new(waiting: usize) -> Self {
+        Self {
+            end: tokio::spawn(others_first()),
+            waiting,
+        }
+    }
+}
+
+/// Resolves when the tasks that are in the queue of the runtime have run.
+///
+/// Not tokio's `yield_now`, which no other thread can take over: where the thread then runs something
+/// long, everybody would wait for it.
+async fn others_first() {
+    let mut have_run = false;
+    poll_fn(|context| {
+        if mem::replace(&mut have_run, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Wake, Waker};
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::queue::{Reply, Request};
+
+    /// Whoever holds what it answers waits for an answer.
+    #[must_use]
+    fn ask(queue: &Queue) -> impl Sized + use<> {
+        let (sender, receiver) = oneshot::channel();
+        let reply = Reply {
+            sender,
+            permit: None,
+        };
+        let request = Request {
+            packed: Vec::new(),
+            answers: 1,
+            reply,
+        };
+        assert!(queue.push(request).is_ok(), "the queue is open");
+        receiver
+    }
+
+    fn expecting(callers: usize) -> Crowd {
+        let mut crowd = Crowd::default();
+        (0..callers).for_each(|_| crowd.expect());
+        crowd
+    }
+
+    /// How many requests are to be written, once some are.
+    async fn due(crowd: &mut Crowd, queue: &Queue, unanswered: usize) -> usize {
+        poll_fn(|context| crowd.poll_due(queue, unanswered, context)).await;
+        crowd.due
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_third_of_the_callers_is_enough() {
+        let queue = Queue::default();
+        let mut crowd = expecting(7);
+        let mut callers = Vec::new();
+        for _ in 0..2 {
+            callers.push(ask(&queue));
+            // Two others are unanswered.
+            assert_eq!(due(&mut crowd, &queue, 2).now_or_never(), None);
+        }
+        callers.push(ask(&queue));
+        assert_eq!(due(&mut crowd, &queue, 2).now_or_never(), Some(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_writer_is_woken_by_the_caller_that_makes_a_third() {
+        #[derive(Default)]
+        struct Flag(AtomicBool);
+        impl Wake for Flag {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let flag = Arc::new(Flag::default());
+        let waker = Waker::from(Arc::clone(&flag));
+        let queue = Queue::default();
+        let mut crowd = expecting(9);
+        let due = crowd.poll_due(&queue, 0, &mut Context::from_waker(&waker));
+        assert!(due.is_pending());
+        let mut callers = Vec::new();
+        // Nothing else runs meanwhile, not even the turn of the others.
+        while !flag.0.load(Ordering::Relaxed) {
+            callers.push(ask(&queue));
+        }
+        assert_eq!(callers.len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_ask_in_the_turn_of_all_is_not_waited_for() {
+        let queue = Queue::default();
+        let mut crowd = expecting(9);
+        let _caller = ask(&queue);
+        // On a clock that stands still while anything can run.
+        let written = timeout(Duration::from_nanos(1), due(&mut crowd, &queue, 0));
+        assert_eq!(written.await, Ok(1));
+        assert_eq!(crowd.expected, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_some_turns_later_is_waited_for_while_others_ask() {
+        let queue = Arc::new(Queue::default());
+        let asked = Arc::clone(&queue);
+        let due = tokio::spawn(async move { due(&mut expecting(15), &asked, 0).await });
+        let callers = tokio::spawn(async move {
+            let mut callers = Vec::new();
+            for _ in 0..15 {
+                callers.push(ask(&queue));
+                others_first().await;
+            }
+            callers
+        });
+        assert_eq!(due.await.expect("requests are due"), 5);
+        drop(callers);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_callers_are_never_waited_for() {
+        let queue = Queue::default();
+        let mut crowd = expecting(5);
+        assert_eq!(due(&mut crowd, &queue, 0).now_or_never(), None);
+        let _caller = ask(&queue);
+        assert_eq!(due(&mut crowd, &queue, 0).now_or_never(), Some(1));
+        assert!(crowd.turn.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_are_waited_for_than_were_answered() {
+        let queue = Queue::default();
+        let mut crowd = expecting(1);
+        let _caller = ask(&queue);
+        assert_eq!(due(&mut crowd, &queue, 30).now_or_never(), Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_fit_into_one_write_is_not_held_back_for_the_next() {
+        let queue = Queue::default();
+        let mut crowd = expecting(12);
+        let _callers: Vec<_> = (0..4).map(|_| ask(&queue)).collect();
+        assert_eq!(due(&mut crowd, &queue, 0).now_or_never(), Some(4));
+        let mut is_first = true;
+        let two = queue.take(|_| mem::take(&mut is_first));
+        crowd.came(two);
+        assert_eq!(due(&mut crowd, &queue, 0).now_or_never(), Some(2));
+    }
+}
