@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::areas::bytes;
+use crate::line;
 
 /// The argument that makes the program a child.
 pub const ARGUMENT: &str = "--child";
@@ -33,6 +34,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["bytes", rest @ ..] => println!("{}", bytes::measure(rest)?),
+        [line::ARGUMENT, port] => line::run(port)?,
         other => bail!("a child does not know {other:?}"),
     }
     Ok(())

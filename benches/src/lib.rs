@@ -11,6 +11,8 @@ pub mod compare;
 pub mod goals;
 pub mod hot_paths;
 #[cfg(feature = "peers")]
+pub mod line;
+#[cfg(feature = "peers")]
 pub mod machine;
 #[cfg(feature = "peers")]
 pub mod peers;

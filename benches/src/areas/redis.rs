@@ -7,6 +7,7 @@ use anyhow::Result;
 use bytes::Bytes;
 
 use crate::compare::{Comparison, Contender, interleave};
+use crate::line::{self, Line};
 use crate::peers::redis::Encoded;
 use crate::peers::redis::calls::{Data, Slice, Work};
 use crate::peers::redis::clients::{self, Clients, FRED, OURS, REDIS, RUSTIS};
@@ -38,6 +39,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     report.text(&format!("Packages for Node: {}.", igniter_js::versions()?));
     bench.task_counts(report)?;
     bench.one_worker(report)?;
+    bench.far_away(report)?;
     bench.other_work(report)?;
     bench.sizes(report)?;
     bench.bytes_alone(report)
@@ -54,7 +56,7 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(settings: &'a Settings) -> Result<Self> {
         let server = Arc::new(RedisServer::start()?);
-        let clients = Clients::connect(&server, 2)?;
+        let clients = Clients::connect(&server, &server.url(), 2)?;
         let users = Data::new(KEYS, User::new);
         clients.fill(&users)?;
         let node = Node::start(&server, &settings.output, KEYS);
@@ -68,7 +70,7 @@ impl<'a> Bench<'a> {
     }
 
     fn slice(&self, tasks: usize) -> Slice {
-        let millis = self.settings.choose(40, 250);
+        let millis = self.settings.choose(60, 250);
         Slice {
             tasks,
             time: Duration::from_millis(millis),
@@ -113,7 +115,7 @@ impl<'a> Bench<'a> {
     }
 
     fn one_worker(&self, report: &mut Report) -> Result<()> {
-        let clients = Clients::connect(&self.server, 1)?;
+        let clients = Clients::connect(&self.server, &self.server.url(), 1)?;
         for (name, work) in [("get", Work::Get), ("set", Work::Set)] {
             let contenders = clients.main(work, self.slice(MANY), &self.users);
             let title = format!("Redis {name}, {MANY} tasks on one worker");
@@ -121,6 +123,21 @@ impl<'a> Bench<'a> {
             report.comparison(&comparison);
             let id = format!("redis-{name}-{MANY}-one-worker");
             report.measured(&id, comparison.speed_ratio(OURS, REDIS));
+        }
+        Ok(())
+    }
+
+    /// Not on loopback, where an acknowledgement comes with the answer, and so at once.
+    fn far_away(&self, report: &mut Report) -> Result<()> {
+        let line = Line::to(self.server.port())?;
+        let clients = Clients::connect(&self.server, &line.url(), 2)?;
+        for tasks in [1, 16, MANY] {
+            let slice = self.slice(tasks);
+            let mut contenders = clients.main(Work::Get, slice, &self.users);
+            contenders.push(clients.nagle(Work::Get, slice, &self.users));
+            let there_and_back = 2 * line::DELAY;
+            let title = format!("Redis get, {}, {there_and_back:?} away", at_once(tasks));
+            report.comparison(&self.compare(&title, contenders));
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ pub const ABOUT: &str = "Batches of 100 keys on a Redis of this run's own, JSON 
 
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let server = Arc::new(RedisServer::start()?);
-    let clients = Clients::connect(&server, 2)?;
+    let clients = Clients::connect(&server, &server.url(), 2)?;
     let users = Data::new(KEYS, User::new);
     clients.fill(&users)?;
     let node = Node::start(&server, &settings.output, KEYS);

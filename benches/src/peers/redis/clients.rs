@@ -49,24 +49,23 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Connects them on a runtime with this many workers.
-    pub fn connect(server: &Arc<RedisServer>, workers: usize) -> Result<Self> {
+    /// Connects them to `server`, which `url` leads to, on a runtime with this many workers.
+    pub fn connect(server: &Arc<RedisServer>, url: &str, workers: usize) -> Result<Self> {
         let runtime = work::runtime(workers)?;
-        let url = server.url();
         // On a worker: clients start their own tasks there.
         runtime.block_on(async {
             anyhow::Ok(Self {
                 server: Arc::clone(server),
                 runtime: Arc::clone(&runtime),
-                ours: ours::store(&url).await?,
-                adapter: ours::adapter(&url).await?,
-                redis: redis_crate::multiplexed(&url).await?,
-                redis_nagle: redis_crate::multiplexed_with_nagle(&url).await?,
-                redis_manager: redis_crate::manager(&url).await?,
-                fred: fred::connect(&url).await?,
-                rustis: rustis::connect(&url).await?,
-                deadpool: deadpool::connect(&url)?,
-                opendal: opendal::connect(&url)?,
+                ours: ours::store(url).await?,
+                adapter: ours::adapter(url).await?,
+                redis: redis_crate::multiplexed(url).await?,
+                redis_nagle: redis_crate::multiplexed_with_nagle(url).await?,
+                redis_manager: redis_crate::manager(url).await?,
+                fred: fred::connect(url).await?,
+                rustis: rustis::connect(url).await?,
+                deadpool: deadpool::connect(url)?,
+                opendal: opendal::connect(url)?,
             })
         })
     }
@@ -107,11 +106,22 @@ impl Clients {
             data,
         };
         vec![
-            by_hand.contender(REDIS_NAGLE, ByHand(self.redis_nagle.clone())),
+            self.nagle(work, slice, data),
             by_hand.contender(REDIS_MANAGER, ByHand(self.redis_manager.clone())),
             by_hand.contender(DEADPOOL, ByHand(self.deadpool.clone())),
             by_hand.contender(OPENDAL, ByHand(self.opendal.clone())),
         ]
+    }
+
+    /// The redis crate as it connects by default.
+    pub fn nagle(&self, work: Work, slice: Slice, data: &Data<User>) -> Contender {
+        let by_hand = Maker {
+            clients: self,
+            work,
+            slice,
+            data,
+        };
+        by_hand.contender(REDIS_NAGLE, ByHand(self.redis_nagle.clone()))
     }
 
     /// Bytes in and bytes out.
