@@ -106,9 +106,9 @@ impl Entries {
         condition: Condition<'_>,
         see: impl Fn(&Slot) -> P,
     ) -> Result<Written<P>> {
-        let given = match expiry {
+        let ttl = match expiry {
             Expiry::Never | Expiry::Keep => None,
-            Expiry::After(ttl) => Some(Deadline::after(self.clock.moment(), ttl)),
+            Expiry::After(ttl) => Some(ttl),
             _ => return Err(Error::unsupported("memory", "such an expiry")),
         };
         let (hash, stripe) = self.place(key);
@@ -116,6 +116,7 @@ impl Entries {
         loop {
             // Anew each time: others may have found the entry dead meanwhile.
             let now = self.clock.lazy();
+            let given = || ttl.map(|ttl| Deadline::after(now.get(), ttl));
             let mut table = stripe.write();
             let written = match table.entry(hash, key, self.rehash()) {
                 Entry::Occupied(mut slot) => {
@@ -126,16 +127,16 @@ impl Entries {
                     }
                     let deadline = match live {
                         Some(live) if expiry == Expiry::Keep => live.deadline,
-                        _ => given,
+                        _ => given(),
                     };
                     if slot.fits(value) {
                         let previous = live.map(&see);
                         slot.overwrite(value, deadline);
-                        Some((previous, None))
+                        Some((previous, None, deadline))
                     } else if let Some(mut new) = new.take() {
                         let previous = live.map(&see);
                         new.deadline = deadline;
-                        Some((previous, Some(mem::replace(slot, new))))
+                        Some((previous, Some(mem::replace(slot, new)), deadline))
                     } else {
                         None
                     }
@@ -143,19 +144,19 @@ impl Entries {
                 Entry::Vacant(_) if !holds(condition, None)? => return Ok(Written::NOT),
                 // Asked under the lock: `close` either finds the new entry, or is seen here.
                 Entry::Vacant(_) if self.is_closed() => return Err(Error::closed()),
-                Entry::Vacant(place) => new.take().map(|new| {
-                    place.insert(new);
-                    (None, None)
+                Entry::Vacant(place) => new.take().map(|mut new| {
+                    new.deadline = given();
+                    (None, None, place.insert(new).get().deadline)
                 }),
             };
             drop(table);
             // Slots are made and freed while the stripe is not locked: an allocator may take long.
-            let Some((previous, garbage)) = written else {
-                new = Some(Slot::new(key, value, given));
+            let Some((previous, garbage, deadline)) = written else {
+                new = Some(Slot::new(key, value, None));
                 continue;
             };
             drop(garbage);
-            self.note(stripe, given);
+            self.note(stripe, deadline);
             return Ok(Written {
                 done: true,
                 previous,

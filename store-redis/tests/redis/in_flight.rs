@@ -1,12 +1,15 @@
 //! The bound on calls in flight.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use crate::support::{Answer, FakeServer, Server, soon};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use store_core::{ErrorKind, StoreAdapter};
 use store_redis::RedisDriver;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
 
 #[tokio::test]
 async fn calls_beyond_the_bound_are_refused_and_never_sent() {
@@ -82,4 +85,38 @@ async fn closing_ends_the_calls_that_wait() {
     assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
     let error = soon("the end of the second", second).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+}
+
+/// Requests wait for those of others that were answered with them; one of these does something else
+/// and keeps a thread of the runtime.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_keeps_a_thread_after_an_answer_holds_up_nobodys_next_request() {
+    const CALLERS: usize = 12;
+    let server = Server::start(&[]);
+    let options = server.options().call_timeout(Duration::from_secs(10));
+    let driver = Arc::new(RedisDriver::connect_with(options).await.unwrap());
+    for _ in 0..200 {
+        let start = Arc::new(Barrier::new(CALLERS));
+        let (answered, is_answered) = mpsc::channel();
+        let mut busy = Some(is_answered);
+        let mut asking = Some(answered);
+        let mut callers = JoinSet::new();
+        for _ in 0..CALLERS {
+            let (driver, start) = (Arc::clone(&driver), Arc::clone(&start));
+            let busy = busy.take();
+            let asking = busy.is_none().then(|| asking.take()).flatten();
+            callers.spawn(async move {
+                start.wait().await;
+                driver.get("k").await.unwrap();
+                if let Some(is_answered) = busy {
+                    is_answered.recv_timeout(Duration::from_secs(5)).unwrap();
+                }
+                if let Some(answered) = asking {
+                    driver.get("k").await.unwrap();
+                    answered.send(()).unwrap();
+                }
+            });
+        }
+        callers.join_all().await;
+    }
 }

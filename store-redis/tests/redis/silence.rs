@@ -6,7 +6,7 @@ use crate::support::{Server, soon};
 use store_core::{Condition, ErrorKind, Expiry, HealthState, StoreAdapter};
 use store_redis::{RedisDriver, RedisOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 #[tokio::test]
 async fn a_stalled_server_ends_each_call_at_its_deadline() {
@@ -62,18 +62,10 @@ async fn a_stalled_server_ends_each_call_at_its_deadline() {
 
 #[tokio::test]
 async fn a_connection_that_answers_nothing_is_replaced_without_any_call() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let accept = async || {
-        let (mut socket, _) = soon("a connection", listener.accept()).await.unwrap();
-        socket.write_all(b"%0\r\n+PONG\r\n").await.unwrap();
-        socket
-    };
-    let options = RedisOptions::new().address("127.0.0.1", port);
-    let (driver, mut first) = tokio::join!(RedisDriver::connect_with(options), accept());
-    let driver = driver.unwrap();
+    let server = Greeter::start().await;
+    let (driver, mut first) = server.connected().await;
     let started = Instant::now();
-    let _second = accept().await;
+    let _second = server.accept().await;
     // A heartbeat, and the patience for its answer.
     assert!(started.elapsed() >= Duration::from_millis(900), "hasty");
     let mut received = String::new();
@@ -88,21 +80,40 @@ async fn a_connection_that_answers_nothing_is_replaced_without_any_call() {
     drop(driver);
 }
 
+/// A server that shakes hands and says nothing by itself afterwards.
+struct Greeter {
+    listener: TcpListener,
+}
+
+impl Greeter {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self { listener }
+    }
+
+    async fn accept(&self) -> TcpStream {
+        let accepted = soon("a connection", self.listener.accept()).await;
+        let (mut socket, _) = accepted.unwrap();
+        socket.write_all(b"%0\r\n+PONG\r\n").await.unwrap();
+        socket
+    }
+
+    /// A driver, and its connection.
+    async fn connected(&self) -> (RedisDriver, TcpStream) {
+        let port = self.listener.local_addr().unwrap().port();
+        let options = RedisOptions::new().address("127.0.0.1", port);
+        let (driver, socket) = tokio::join!(RedisDriver::connect_with(options), self.accept());
+        (driver.unwrap(), socket)
+    }
+}
+
 /// Under RESP3.
 const HEARTBEAT: &str = "*1\r\n$5\r\nHELLO\r\n";
 
 #[tokio::test]
 async fn any_error_is_a_sign_of_life_and_an_answer_to_something_else_is_none() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let accept = async || {
-        let (mut socket, _) = soon("a connection", listener.accept()).await.unwrap();
-        socket.write_all(b"%0\r\n+PONG\r\n").await.unwrap();
-        socket
-    };
-    let options = RedisOptions::new().address("127.0.0.1", port);
-    let (driver, mut socket) = tokio::join!(RedisDriver::connect_with(options), accept());
-    let driver = driver.unwrap();
+    let server = Greeter::start().await;
+    let (driver, mut socket) = server.connected().await;
     let mut received = Vec::new();
     for answer in [
         "-BUSY Redis is busy running a script\r\n",
@@ -120,6 +131,6 @@ async fn any_error_is_a_sign_of_life_and_an_answer_to_something_else_is_none() {
         soon("a heartbeat", heartbeat).await;
         socket.write_all(answer.as_bytes()).await.unwrap();
     }
-    let _second = accept().await;
+    let _second = server.accept().await;
     drop(driver);
 }
