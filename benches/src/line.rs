@@ -1,11 +1,12 @@
-//! A line to a server that takes its time, as a network does.
+//! A line to a server that takes its time, as a network does: a proxy on this machine that passes on
+//! each byte late. It has no other trait of a network.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::{env, process, thread};
 
 use anyhow::{Context, Result, bail};
 
@@ -14,7 +15,7 @@ use crate::child;
 /// The argument that makes a child one.
 pub const ARGUMENT: &str = "line";
 
-/// How long each direction takes.
+/// How long each direction takes, at least.
 pub const DELAY: Duration = Duration::from_micros(200);
 
 /// A process, so that its work is not ours. Dropping it ends it.
@@ -28,7 +29,8 @@ impl Line {
     pub fn to(port: u16) -> Result<Self> {
         let mut process = Command::new(env::current_exe()?)
             .args([child::ARGUMENT, ARGUMENT, &port.to_string()])
-            .stdin(Stdio::null())
+            // Its end is ours.
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .context("the program cannot be started again")?;
@@ -58,11 +60,15 @@ fn read_port(output: ChildStdout) -> Result<u16> {
     text.trim().parse().context("the child has said no port")
 }
 
-/// What the child does, until it is killed.
+/// What the child does, until it is killed or this program ends.
 pub fn run(port: &str) -> Result<()> {
     let server: u16 = port.parse()?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     println!("{}", listener.local_addr()?.port());
+    thread::spawn(|| {
+        let _ended = io::copy(&mut io::stdin(), &mut io::sink());
+        process::exit(0);
+    });
     for client in listener.incoming() {
         let client = client?;
         let server = TcpStream::connect((Ipv4Addr::LOCALHOST, server))?;

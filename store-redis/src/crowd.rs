@@ -16,7 +16,8 @@ const GROUPS: usize = 3;
 /// The callers that were answered and may be about to ask again: what they ask at the same time goes
 /// into one write.
 ///
-/// They are waited for only as long as it takes the tasks that can run to run: there is no timer.
+/// They are waited for while each turn of the tasks that can run brings at least as many requests as
+/// there were before: some turns at most, and no timer.
 #[derive(Default)]
 pub(crate) struct Crowd {
     /// How many were answered and have not asked again.
@@ -26,7 +27,7 @@ pub(crate) struct Crowd {
     turn: Option<Turn>,
 }
 
-/// Everything that could run when it began has run when it ends.
+/// What was in this thread's queue of the runtime when it began has run when it ends.
 struct Turn {
     /// A task, behind the others in the queue of the runtime.
     end: JoinHandle<()>,
@@ -69,15 +70,15 @@ impl Crowd {
         self.expected = self.expected.saturating_sub(requests);
     }
 
-    /// Lets the others have their turns as long as that brings more requests than there are
-    /// `waiting`. Resolves when nobody is expected any more.
+    /// Lets the others have their turns as long as each doubles the requests that are `waiting`.
+    /// Resolves when nobody is expected any more.
     fn poll_turn(&mut self, waiting: usize, context: &mut Context<'_>) -> Poll<()> {
         while self.expected > 0 {
             let turn = self.turn.get_or_insert_with(|| Turn::new(waiting));
             // A task that was cancelled has ended as well.
             let _ended = ready!(Pin::new(&mut turn.end).poll(context));
-            if turn.waiting == waiting {
-                // Who has not asked by now has something else to do.
+            if waiting < (2 * turn.waiting).max(1) {
+                // Who has not asked by now has something else to do, or is slow.
                 self.expected = 0;
             }
             self.turn = None;
@@ -99,7 +100,7 @@ impl Turn {
 ///
 /// Not tokio's `yield_now`, which no other thread can take over: where the thread then runs something
 /// long, everybody would wait for it.
-async fn others_first() {
+pub(crate) async fn others_first() {
     let mut have_run = false;
     poll_fn(|context| {
         if mem::replace(&mut have_run, true) {
@@ -185,7 +186,7 @@ mod tests {
         assert!(due.is_pending());
         let mut callers = Vec::new();
         // Nothing else runs meanwhile, not even the turn of the others.
-        while !flag.0.load(Ordering::Relaxed) {
+        while callers.len() < 9 && !flag.0.load(Ordering::Relaxed) {
             callers.push(ask(&queue));
         }
         assert_eq!(callers.len(), 3);
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_asks_some_turns_later_is_waited_for_while_others_ask() {
+    async fn who_asks_some_turns_later_is_waited_for_while_more_and_more_ask() {
         let queue = Arc::new(Queue::default());
         let asked = Arc::clone(&queue);
         let due = tokio::spawn(async move { due(&mut expecting(15), &asked, 0).await });

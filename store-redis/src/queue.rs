@@ -37,6 +37,11 @@ pub(crate) enum Loss {
 }
 
 impl Reply {
+    /// Whether the caller does not wait any more.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     pub(crate) fn send(self, answer: Result<Bytes, Loss>) {
         // Who left does not want to know; the permit is released here then.
         let _ = self.sender.send((answer, self.permit));
@@ -106,7 +111,7 @@ impl Queue {
         let mut taken = 0;
         while let Some(request) = state.unsent.pop_front() {
             taken += 1;
-            if !request.reply.sender.is_closed() && !take(request) {
+            if !request.reply.is_unwanted() && !take(request) {
                 break;
             }
         }

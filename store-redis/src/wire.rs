@@ -94,7 +94,9 @@ impl Wire {
                 self.received.extend_from_slice(&rest);
             }
             if !is_push && let Some(front) = self.unanswered.pop_front() {
-                self.crowd.expect();
+                if !front.reply.is_unwanted() {
+                    self.crowd.expect();
+                }
                 front.reply.send(Ok(answer));
             }
         }

@@ -127,7 +127,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Not on loopback, where an acknowledgement comes with the answer, and so at once.
+    /// Answers come late here, and with them what waits for them.
     fn far_away(&self, report: &mut Report) -> Result<()> {
         let line = Line::to(self.server.port())?;
         let clients = Clients::connect(&self.server, &line.url(), 2)?;

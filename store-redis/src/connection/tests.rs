@@ -3,9 +3,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, yield_now};
+use tokio::task::{JoinHandle, JoinSet, yield_now};
 
 use super::*;
+use crate::crowd::others_first;
 
 /// A connection whose wire runs in a task, and the server's end of it.
 fn connected(buffer: usize) -> (Arc<Connection>, DuplexStream, JoinHandle<String>) {
@@ -72,6 +73,36 @@ async fn requests_of_tasks_that_were_answered_together_leave_in_one_write() {
     for task in tasks {
         task.await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_come_one_after_the_other_leave_in_groups_of_a_third() {
+    let (connection, mut server, _wire) = connected(4096);
+    let server = tokio::spawn(async move {
+        expect(&mut server, &[b'a'; 12]).await;
+        server.write_all(&b"+OK\r\n".repeat(12)).await.unwrap();
+        let mut sizes = Vec::new();
+        while sizes.iter().sum::<usize>() < 12 {
+            sizes.push(server.read(&mut [0; 64]).await.unwrap());
+        }
+        server.write_all(&b"+OK\r\n".repeat(12)).await.unwrap();
+        (server, sizes)
+    });
+    let mut callers = JoinSet::new();
+    for rounds in 0..12 {
+        let connection = Arc::clone(&connection);
+        callers.spawn(async move {
+            let first = connection.send(b"a".to_vec(), 1, &mut None, soon()).await;
+            for _ in 0..rounds {
+                others_first().await;
+            }
+            let second = connection.send(b"b".to_vec(), 1, &mut None, soon()).await;
+            first.and(second).unwrap();
+        });
+    }
+    callers.join_all().await;
+    let (_server, sizes) = server.await.unwrap();
+    assert!(sizes[0] >= 4 && sizes[1] >= 4, "{sizes:?}");
 }
 
 #[tokio::test(start_paused = true)]
