@@ -4,8 +4,10 @@ use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::queue::Queue;
 
@@ -13,11 +15,15 @@ use crate::queue::Queue;
 /// way in each direction while the server and the callers work on others.
 const GROUPS: usize = 3;
 
+/// No more turns begin after this time, which is longer than they take in all unless the runtime is
+/// kept busy by others.
+const LONGEST: Duration = Duration::from_millis(1);
+
 /// The callers that were answered and may be about to ask again: what they ask at the same time goes
 /// into one write.
 ///
-/// They are waited for while each turn of the tasks that can run brings at least as many requests as
-/// there were before: some turns at most, and no timer.
+/// They are waited for while each turn of the tasks that can run brings requests. No timer is set: who
+/// does not come is not waited for once the others had their turn.
 #[derive(Default)]
 pub(crate) struct Crowd {
     /// How many were answered and have not asked again.
@@ -33,6 +39,8 @@ struct Turn {
     end: JoinHandle<()>,
     /// How many requests waited when it began.
     waiting: usize,
+    /// When the first of those that followed each other began.
+    since: Instant,
 }
 
 impl Crowd {
@@ -70,28 +78,32 @@ impl Crowd {
         self.expected = self.expected.saturating_sub(requests);
     }
 
-    /// Lets the others have their turns as long as each doubles the requests that are `waiting`.
+    /// Lets the others have their turns as long as each brings more requests than are `waiting`.
     /// Resolves when nobody is expected any more.
     fn poll_turn(&mut self, waiting: usize, context: &mut Context<'_>) -> Poll<()> {
         while self.expected > 0 {
-            let turn = self.turn.get_or_insert_with(|| Turn::new(waiting));
+            let begin = || Turn::new(waiting, Instant::now());
+            let turn = self.turn.get_or_insert_with(begin);
             // A task that was cancelled has ended as well.
             let _ended = ready!(Pin::new(&mut turn.end).poll(context));
-            if waiting < (2 * turn.waiting).max(1) {
+            if waiting > turn.waiting && turn.since.elapsed() < LONGEST {
+                *turn = Turn::new(waiting, turn.since);
+            } else {
                 // Who has not asked by now has something else to do, or is slow.
                 self.expected = 0;
+                self.turn = None;
             }
-            self.turn = None;
         }
         Poll::Ready(())
     }
 }
 
 impl Turn {
-    fn new(waiting: usize) -> Self {
+    fn new(waiting: usize, since: Instant) -> Self {
         Self {
             end: tokio::spawn(others_first()),
             waiting,
+            since,
         }
     }
 }
@@ -117,11 +129,10 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::task::{Wake, Waker};
-    use std::time::Duration;
 
     use futures_util::FutureExt;
     use tokio::sync::oneshot;
-    use tokio::time::timeout;
+    use tokio::time::{advance, timeout};
 
     use super::*;
     use crate::queue::{Reply, Request};
@@ -204,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_asks_some_turns_later_is_waited_for_while_more_and_more_ask() {
+    async fn who_asks_some_turns_later_is_waited_for_while_others_ask() {
         let queue = Arc::new(Queue::default());
         let asked = Arc::clone(&queue);
         let due = tokio::spawn(async move { due(&mut expecting(15), &asked, 0).await });
@@ -217,6 +228,26 @@ mod tests {
             callers
         });
         assert_eq!(due.await.expect("requests are due"), 5);
+        drop(callers);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_waited_for_long_where_turns_are_slow() {
+        let queue = Arc::new(Queue::default());
+        let asked = Arc::clone(&queue);
+        let due = tokio::spawn(async move { due(&mut expecting(90), &asked, 0).await });
+        let callers = tokio::spawn(async move {
+            let mut callers = Vec::new();
+            for _ in 0..90 {
+                callers.push(ask(&queue));
+                // At once, without the turn that it gives to others.
+                let _advanced = advance(LONGEST / 4).now_or_never();
+                others_first().await;
+            }
+            callers
+        });
+        let due = due.await.expect("requests are due");
+        assert!((4..12).contains(&due), "{due}");
         drop(callers);
     }
 
