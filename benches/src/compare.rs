@@ -15,6 +15,8 @@ pub struct Sample {
     pub wall: Duration,
     /// Of this process alone; spawned servers are not in it.
     pub client_cpu: Duration,
+    /// How often a thread of this process went to sleep; `None` of another process.
+    pub sleeps: Option<u64>,
     /// Nanoseconds of each operation; empty where they were not timed.
     pub latencies: Vec<u64>,
 }
@@ -22,6 +24,10 @@ pub struct Sample {
 impl Sample {
     pub fn nanos_per_operation(&self) -> f64 {
         self.wall.as_nanos() as f64 / self.operations.max(1) as f64
+    }
+
+    pub fn sleeps_per_operation(&self) -> Option<f64> {
+        Some(self.sleeps? as f64 / self.operations.max(1) as f64)
     }
 
     pub fn cpu_micros_per_operation(&self) -> f64 {
@@ -72,6 +78,8 @@ pub struct Row {
     pub cpu_ratios: Vec<f64>,
     /// Client CPU in microseconds an operation, one for each round.
     pub cpu_micros: Vec<f64>,
+    /// Threads that went to sleep an operation, one for each round in which that is known.
+    pub sleeps: Vec<f64>,
     /// Of all rounds, sorted.
     pub latencies: Vec<u64>,
     /// Why there are no figures.
@@ -86,6 +94,7 @@ impl Row {
             ratios: Vec::new(),
             cpu_ratios: Vec::new(),
             cpu_micros: Vec::new(),
+            sleeps: Vec::new(),
             latencies: Vec::new(),
             failure: None,
         }
@@ -109,6 +118,10 @@ impl Row {
 
     pub fn median_cpu_micros(&self) -> Option<f64> {
         Spread::of(&self.cpu_micros).map(|spread| spread.median)
+    }
+
+    pub fn median_sleeps(&self) -> Option<f64> {
+        Spread::of(&self.sleeps).map(|spread| spread.median)
     }
 
     /// The latency in nanoseconds that this share of the operations did not exceed.
@@ -175,6 +188,7 @@ pub fn interleave(
                 Ok(sample) => {
                     row.nanos.push(sample.nanos_per_operation());
                     row.cpu_micros.push(sample.cpu_micros_per_operation());
+                    row.sleeps.extend(sample.sleeps_per_operation());
                     row.latencies.extend(sample.latencies);
                 }
                 Err(error) => row.failure = Some(format!("{error:#}")),

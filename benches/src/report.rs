@@ -56,13 +56,13 @@ impl Report {
     pub fn comparison(&mut self, comparison: &Comparison) {
         let timed = comparison.rows.iter().any(|row| !row.latencies.is_empty());
         let mut table = format!("### {}\n\n", comparison.title);
-        table += "| | time against the reference (lowest..highest) | an operation | a second | CPU an operation | CPU against the reference |";
+        table += "| | time against the reference (lowest..highest) | an operation | a second | CPU an operation | CPU against the reference | sleeps an operation |";
         table += if timed {
             " p50 | p99 | p99.9 |\n"
         } else {
             "\n"
         };
-        table += "|---|---|---|---|---|---|";
+        table += "|---|---|---|---|---|---|---|";
         table += if timed { "---|---|---|\n" } else { "\n" };
         for row in &comparison.rows {
             let reference = row.name == comparison.reference;
@@ -225,7 +225,7 @@ fn line(row: &Row, reference: bool, timed: bool) -> String {
         let failure = failure.replace('|', "/").replace('\n', " ");
         let _written = writeln!(
             line,
-            " {failure} | | | | |{}",
+            " {failure} | | | | | |{}",
             if timed { " | | |" } else { "" }
         );
         return line;
@@ -236,6 +236,7 @@ fn line(row: &Row, reference: bool, timed: bool) -> String {
     line += &cell(row.operations_per_second().map(short));
     line += &cell(row.median_cpu_micros().map(|micros| time(micros * 1e3)));
     line += &cell(row.cpu_ratio().map(|ratio| ratio.to_string()));
+    line += &cell(row.median_sleeps().map(|sleeps| format!("{sleeps:.3}")));
     if timed {
         for share in [0.5, 0.99, 0.999] {
             line += &cell(row.latency(share).map(|nanos| time(nanos as f64)));

@@ -169,12 +169,14 @@ async fn repeat<O: Operation>(
 pub struct Start {
     wall: Instant,
     client_cpu: Duration,
+    sleeps: u64,
 }
 
 impl Start {
     pub fn now() -> Self {
         Self {
             client_cpu: client_cpu(),
+            sleeps: sleeps(),
             wall: Instant::now(),
         }
     }
@@ -184,6 +186,7 @@ impl Start {
             operations,
             wall: self.wall.elapsed(),
             client_cpu: client_cpu().saturating_sub(self.client_cpu),
+            sleeps: Some(sleeps().saturating_sub(self.sleeps)),
             latencies,
         }
     }
@@ -200,13 +203,22 @@ pub fn children_cpu() -> Duration {
     cpu_of(libc::RUSAGE_CHILDREN)
 }
 
-fn cpu_of(who: libc::c_int) -> Duration {
+/// How often a thread of this process went to sleep, to be woken later.
+pub fn sleeps() -> u64 {
+    usage_of(libc::RUSAGE_SELF).ru_nvcsw as u64
+}
+
+fn usage_of(who: libc::c_int) -> libc::rusage {
     // SAFETY: getrusage fills the struct that it is given, and zeroes are a value of it.
-    let usage = unsafe {
+    unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         libc::getrusage(who, &raw mut usage);
         usage
-    };
+    }
+}
+
+fn cpu_of(who: libc::c_int) -> Duration {
+    let usage = usage_of(who);
     let of = |time: libc::timeval| {
         Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
     };

@@ -191,6 +191,7 @@ async fn publishing<C: Channels>(channels: &C, subscribers: usize, bursts: u64) 
         sum.operations += burst.operations;
         sum.wall += burst.wall;
         sum.client_cpu += burst.client_cpu;
+        sum.sleeps = Some(sum.sleeps.unwrap_or(0) + burst.sleeps.unwrap_or(0));
         for subscription in &mut subscriptions {
             for _ in 0..BURST {
                 C::receive(subscription).await?;

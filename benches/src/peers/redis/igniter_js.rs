@@ -157,6 +157,7 @@ impl IgniterJs {
                 operations,
                 wall: Duration::from_nanos(wall_nanoseconds),
                 client_cpu: Duration::from_micros(cpu_microseconds),
+                sleeps: None,
                 latencies: Vec::new(),
             }),
         }

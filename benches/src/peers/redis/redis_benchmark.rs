@@ -53,6 +53,7 @@ impl RedisBenchmark {
             operations,
             wall: Duration::from_secs_f64(operations as f64 / self.speed),
             client_cpu,
+            sleeps: None,
             latencies: Vec::new(),
         })
     }
