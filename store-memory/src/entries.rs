@@ -156,7 +156,7 @@ impl Entries {
                 continue;
             };
             drop(garbage);
-            self.note(stripe, deadline.filter(|_| ttl.is_some()));
+            self.note(stripe, ttl.and(deadline));
             return Ok(Written {
                 done: true,
                 previous,

@@ -214,41 +214,39 @@ mod tests {
         assert_eq!(crowd.expected, 0);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn who_asks_some_turns_later_is_waited_for_while_others_ask() {
+    /// How many requests are to be written where so many are expected and one is made in each turn of
+    /// the runtime, with `between` after each.
+    async fn due_one_by_one(callers: usize, between: impl Fn() + Send + 'static) -> usize {
         let queue = Arc::new(Queue::default());
         let asked = Arc::clone(&queue);
-        let due = tokio::spawn(async move { due(&mut expecting(15), &asked, 0).await });
-        let callers = tokio::spawn(async move {
-            let mut callers = Vec::new();
-            for _ in 0..15 {
-                callers.push(ask(&queue));
+        let due = tokio::spawn(async move { due(&mut expecting(callers), &asked, 0).await });
+        let waiting = tokio::spawn(async move {
+            let mut waiting = Vec::new();
+            for _ in 0..callers {
+                waiting.push(ask(&queue));
+                between();
                 others_first().await;
             }
-            callers
+            waiting
         });
-        assert_eq!(due.await.expect("requests are due"), 5);
-        drop(callers);
+        let due = due.await;
+        drop(waiting);
+        due.unwrap_or_default()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_some_turns_later_is_waited_for_while_others_ask() {
+        assert_eq!(due_one_by_one(15, || {}).await, 5);
     }
 
     #[tokio::test(start_paused = true)]
     async fn nobody_is_waited_for_long_where_turns_are_slow() {
-        let queue = Arc::new(Queue::default());
-        let asked = Arc::clone(&queue);
-        let due = tokio::spawn(async move { due(&mut expecting(90), &asked, 0).await });
-        let callers = tokio::spawn(async move {
-            let mut callers = Vec::new();
-            for _ in 0..90 {
-                callers.push(ask(&queue));
-                // At once, without the turn that it gives to others.
-                let _advanced = advance(LONGEST / 4).now_or_never();
-                others_first().await;
-            }
-            callers
-        });
-        let due = due.await.expect("requests are due");
+        let slowly = || {
+            // At once, without the turn that it gives to others.
+            let _advanced = advance(LONGEST / 4).now_or_never();
+        };
+        let due = due_one_by_one(90, slowly).await;
         assert!((4..12).contains(&due), "{due}");
-        drop(callers);
     }
 
     #[tokio::test(start_paused = true)]

@@ -127,7 +127,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Answers come late here, and with them what waits for them.
+    /// Through a proxy that passes on each byte late.
     fn far_away(&self, report: &mut Report) -> Result<()> {
         let line = Line::to(self.server.port())?;
         let clients = Clients::connect(&self.server, &line.url(), 2)?;

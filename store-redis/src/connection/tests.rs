@@ -83,7 +83,9 @@ async fn requests_that_come_one_after_the_other_leave_in_groups_of_a_third() {
         server.write_all(&b"+OK\r\n".repeat(12)).await.unwrap();
         let mut sizes = Vec::new();
         while sizes.iter().sum::<usize>() < 12 {
-            sizes.push(server.read(&mut [0; 64]).await.unwrap());
+            let size = server.read(&mut [0; 64]).await.unwrap();
+            assert_ne!(size, 0, "the connection has ended after {sizes:?}");
+            sizes.push(size);
         }
         server.write_all(&b"+OK\r\n".repeat(12)).await.unwrap();
         (server, sizes)

@@ -97,25 +97,29 @@ async fn who_keeps_a_thread_after_an_answer_holds_up_nobodys_next_request() {
     let driver = Arc::new(RedisDriver::connect_with(options).await.unwrap());
     for _ in 0..200 {
         let start = Arc::new(Barrier::new(CALLERS));
-        let (answered, is_answered) = mpsc::channel();
-        let mut busy = Some(is_answered);
-        let mut asking = Some(answered);
-        let mut callers = JoinSet::new();
-        for _ in 0..CALLERS {
+        let answered_together = || {
             let (driver, start) = (Arc::clone(&driver), Arc::clone(&start));
-            let busy = busy.take();
-            let asking = busy.is_none().then(|| asking.take()).flatten();
-            callers.spawn(async move {
+            async move {
                 start.wait().await;
                 driver.get("k").await.unwrap();
-                if let Some(is_answered) = busy {
-                    is_answered.recv_timeout(Duration::from_secs(5)).unwrap();
-                }
-                if let Some(answered) = asking {
-                    driver.get("k").await.unwrap();
-                    answered.send(()).unwrap();
-                }
-            });
+                driver
+            }
+        };
+        let (answered, is_answered) = mpsc::channel();
+        let (first_of_busy, first_of_asking) = (answered_together(), answered_together());
+        let mut callers = JoinSet::new();
+        callers.spawn(async move {
+            first_of_busy.await;
+            is_answered.recv_timeout(Duration::from_secs(5)).unwrap();
+        });
+        callers.spawn(async move {
+            let driver = first_of_asking.await;
+            driver.get("k").await.unwrap();
+            answered.send(()).unwrap();
+        });
+        for _ in 2..CALLERS {
+            let only = answered_together();
+            callers.spawn(async move { drop(only.await) });
         }
         callers.join_all().await;
     }
