@@ -25,8 +25,6 @@ pub(crate) struct Channels {
     /// The length of `patterns`, so that a publisher need not lock it to find it empty.
     pattern_count: AtomicUsize,
     capacity: usize,
-    /// The work of a message.
-    work: usize,
     closed: AtomicBool,
 }
 
@@ -38,6 +36,9 @@ struct Ring<T> {
     /// The channel or the pattern.
     name: Arc<str>,
     sender: broadcast::Sender<T>,
+    sent: AtomicUsize,
+    /// After how many messages a publisher looks at how many are unread: a power of two.
+    turn: usize,
 }
 
 impl<T: Clone> Ring<T> {
@@ -45,6 +46,8 @@ impl<T: Clone> Ring<T> {
         Self {
             name: Arc::from(name),
             sender: broadcast::Sender::new(capacity),
+            sent: AtomicUsize::new(0),
+            turn: turn::messages(capacity),
         }
     }
 
@@ -52,9 +55,14 @@ impl<T: Clone> Ring<T> {
         self.sender.receiver_count() == 0
     }
 
-    fn send(&self, message: T) {
+    /// Answers whether a publisher on the thread of the subscribers would soon send more than the
+    /// ring holds.
+    fn send(&self, message: T) -> bool {
         // Fails if the last subscription has just gone, and then there is nobody to deliver to.
         let _unheard = self.sender.send(message);
+        let sent = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
+        // Counting the unread takes several locks, so not for each message.
+        sent & (self.turn - 1) == 0 && self.sender.len() >= self.turn
     }
 }
 
@@ -65,36 +73,33 @@ impl Channels {
             patterns: RwLock::default(),
             pattern_count: AtomicUsize::new(0),
             capacity,
-            work: turn::message(capacity),
             closed: AtomicBool::new(false),
         })
     }
 
-    /// The work of sending a message, and of receiving one.
-    pub(crate) fn work(&self) -> usize {
-        self.work
-    }
-
-    /// Sends `message` to those who are subscribed; copies it only if somebody is.
-    pub(crate) fn publish(&self, channel: &str, message: &[u8]) {
+    /// Sends `message` to those who are subscribed; copies it only if somebody is. Answers whether
+    /// they should have their turn before more is published.
+    pub(crate) fn publish(&self, channel: &str, message: &[u8]) -> bool {
         // Taken out of the map: sending wakes tasks, which must not happen under a lock.
         let exact = self.exact.get(channel).map(|ring| Arc::clone(&ring));
         let patterns = self.patterns_of(channel);
         if exact.is_none() && patterns.is_empty() {
-            return;
+            return false;
         }
         let message = Bytes::copy_from_slice(message);
+        let mut are_behind = false;
         if !patterns.is_empty() {
             let name = exact
                 .as_ref()
                 .map_or_else(|| Arc::from(channel), |ring| Arc::clone(&ring.name));
             for ring in patterns {
-                ring.send((Arc::clone(&name), message.clone()));
+                are_behind |= ring.send((Arc::clone(&name), message.clone()));
             }
         }
         if let Some(ring) = exact {
-            ring.send(message);
+            are_behind |= ring.send(message);
         }
+        are_behind
     }
 
     pub(crate) fn subscribe(self: &Arc<Self>, channel: &str) -> Result<RawSubscription> {
@@ -122,7 +127,7 @@ impl Channels {
         };
         let listener = Listener {
             receiver,
-            work: self.work,
+            work: turn::message(self.capacity),
             event,
             _lease: lease,
         };
@@ -156,7 +161,7 @@ impl Channels {
         };
         let listener = Listener {
             receiver,
-            work: self.work,
+            work: turn::message(self.capacity),
             event: |(channel, message)| RawEvent::Message { channel, message },
             _lease: lease,
         };
@@ -298,6 +303,20 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn subscribers_are_behind_where_half_of_the_ring_is_unread_at_the_end_of_a_turn() {
+        let ring = Ring::new("channel", 1000);
+        let mut receiver = ring.sender.subscribe();
+        let behind = |messages| (0..messages).filter(|_| ring.send(())).count();
+        assert_eq!(behind(300), 0);
+        assert!(receiver.try_recv().is_ok());
+        // 512 are sent, and one of them is read.
+        assert_eq!(behind(511), 0);
+        assert_eq!(receiver.len(), 810);
+        assert_eq!(behind(213), 1);
+        assert_eq!(receiver.len(), 1023);
+    }
 
     #[test]
     fn who_comes_after_the_end_is_refused() {

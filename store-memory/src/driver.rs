@@ -1,7 +1,9 @@
 //! The driver: checks what every operation checks, and hands over to entries and channels.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +16,7 @@ use crate::channels::Channels;
 use crate::entries::Entries;
 use crate::options::MemoryOptions;
 use crate::slot::Slot;
-use crate::turn::{self, ONE_KEY};
+use crate::turn::{self, ONE_KEY, Turn};
 
 /// A store in the memory of this process.
 ///
@@ -29,9 +31,10 @@ use crate::turn::{self, ONE_KEY};
 /// ends soon after the last handle drops or the driver is closed.
 ///
 /// No operation waits for anything. As tokio's own resources do, they yield to other tasks now and
-/// then, before one begins; so a call that is dropped has happened wholly or not at all, and a loop
-/// of calls starves nobody. It yields after about 2,000 keys, or messages for half of a ring
-/// (`channel_capacity`), so that subscribers keep up with a publisher on the same thread.
+/// then, before an operation begins or after a message was sent; so a call that is dropped has
+/// happened wholly or not at all, and a loop of calls starves nobody. It yields after about 8,000
+/// keys or messages, and where half of a ring (`channel_capacity`) is unread, so that subscribers
+/// keep up with a publisher on the same thread.
 ///
 /// ```
 /// use store_core::{Condition, Expiry, StoreAdapter};
@@ -88,12 +91,12 @@ impl MemoryDriver {
     }
 
     /// Begins an operation that is so much work, and refuses if it is too late.
-    async fn begin(&self, work: usize) -> Result<()> {
-        turn::take(work).await;
-        if self.entries.is_closed() {
-            return Err(Error::closed());
+    #[inline]
+    fn begin(&self, work: usize) -> Beginning<'_> {
+        Beginning {
+            turn: turn::take(work),
+            entries: &self.entries,
         }
-        Ok(())
     }
 
     fn check_len(&self, bytes: &[u8]) -> Result<()> {
@@ -104,6 +107,25 @@ impl MemoryDriver {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+/// The beginning of an operation. Not an `async fn`, which would not be inlined.
+struct Beginning<'a> {
+    turn: Turn,
+    entries: &'a Entries,
+}
+
+impl Future for Beginning<'_> {
+    type Output = Result<()>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(Pin::new(&mut self.turn).poll(cx));
+        if self.entries.is_closed() {
+            return Poll::Ready(Err(Error::closed()));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -229,9 +251,11 @@ impl StoreAdapter for MemoryDriver {
     }
 
     async fn publish(&self, channel: &str, message: &[u8]) -> Result<()> {
-        self.begin(self.channels.work()).await?;
+        self.begin(ONE_KEY).await?;
         self.check_len(message)?;
-        self.channels.publish(channel, message);
+        if self.channels.publish(channel, message) {
+            tokio::task::yield_now().await;
+        }
         Ok(())
     }
 

@@ -5,6 +5,8 @@
 //! several.
 
 use std::cell::Cell;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 
 use tokio::task::coop;
 
@@ -12,17 +14,23 @@ use tokio::task::coop;
 pub(crate) const ONE_KEY: usize = 1;
 
 /// The work that is worth a unit.
-const UNIT: usize = 16;
+const UNIT: usize = 64;
 
 /// The units of a turn, as tokio has it.
 const TURN: usize = 128;
 
-/// The work of sending a message, and of receiving one, on a ring of this capacity.
+/// How many messages are a turn, on a ring of this capacity: a power of two.
 ///
-/// A turn is half of a ring, but not less than 128 messages, as by tokio's own count. So
-/// subscribers that do nothing else keep up with a publisher on the same thread.
+/// Half of the ring, so that subscribers that do nothing else keep up with a publisher on the same
+/// thread, but not less than 128, as by tokio's own count.
+pub(crate) fn messages(capacity: usize) -> usize {
+    // Tokio makes a ring as long as the next power of two.
+    (capacity.next_power_of_two() / 2).clamp(TURN, TURN * UNIT)
+}
+
+/// The work of receiving a message from a ring of this capacity.
 pub(crate) fn message(capacity: usize) -> usize {
-    (2 * TURN * UNIT / capacity.max(1)).clamp(1, UNIT)
+    TURN * UNIT / messages(capacity)
 }
 
 thread_local! {
@@ -31,14 +39,44 @@ thread_local! {
     static OPEN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts work that is about to be done, and yields if the task has had its share of the thread:
-/// after 2,048 times the work of one key.
-pub(crate) async fn take(work: usize) {
+/// Counts work that is about to be done, and answers what the task has to wait for first: nothing,
+/// unless it has had its share of the thread.
+#[inline]
+pub(crate) fn take(work: usize) -> Turn {
     let open = OPEN.get().saturating_add(work);
     OPEN.set(open % UNIT);
     // What is done in one go is one turn at most.
-    for _ in 0..(open / UNIT).min(TURN) {
-        coop::consume_budget().await;
+    Turn {
+        units: (open / UNIT).min(TURN),
+    }
+}
+
+/// Gives units to tokio, and yields where the task has none left.
+#[must_use]
+pub(crate) struct Turn {
+    units: usize,
+}
+
+impl Future for Turn {
+    type Output = ();
+
+    // Most often there is nothing to give, which must cost next to nothing.
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.units == 0 {
+            return Poll::Ready(());
+        }
+        self.give(cx)
+    }
+}
+
+impl Turn {
+    fn give(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.units > 0 {
+            ready!(pin!(coop::consume_budget()).poll(cx));
+            self.units -= 1;
+        }
+        Poll::Ready(())
     }
 }
 
@@ -48,7 +86,8 @@ mod tests {
 
     #[test]
     fn a_turn_is_half_of_a_ring_and_not_less_than_tokios() {
-        let turns = [1, 128, 256, 1024, 4096, 1 << 20].map(|ring| TURN * UNIT / message(ring));
-        assert_eq!(turns, [128, 128, 128, 512, 2048, 2048]);
+        let rings = [1, 128, 256, 1024, 4096, 1 << 20];
+        assert_eq!(rings.map(messages), [128, 128, 128, 512, 2048, 8192]);
+        assert_eq!(rings.map(message), [64, 64, 64, 16, 4, 1]);
     }
 }
