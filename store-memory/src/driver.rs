@@ -33,8 +33,9 @@ use crate::turn::{self, ONE_KEY, Turn};
 /// No operation waits for anything. As tokio's own resources do, they yield to other tasks now and
 /// then, before an operation begins or after a message was sent; so a call that is dropped has
 /// happened wholly or not at all, and a loop of calls starves nobody. It yields after about 8,000
-/// keys or messages, and where half of a ring (`channel_capacity`) is unread, so that subscribers
-/// keep up with a publisher on the same thread.
+/// keys or messages. A publisher also yields where half of a ring (`channel_capacity`) is unread, and
+/// a subscriber after half of a ring or 128 messages, if that is more, so that subscribers on the
+/// same thread keep up.
 ///
 /// ```
 /// use store_core::{Condition, Expiry, StoreAdapter};

@@ -22,15 +22,16 @@ const TURN: usize = 128;
 /// How many messages are a turn, on a ring of this capacity: a power of two.
 ///
 /// Half of the ring, so that subscribers that do nothing else keep up with a publisher on the same
-/// thread, but not less than 128, as by tokio's own count.
+/// thread.
 pub(crate) fn messages(capacity: usize) -> usize {
     // Tokio makes a ring as long as the next power of two.
-    (capacity.next_power_of_two() / 2).clamp(TURN, TURN * UNIT)
+    (capacity.next_power_of_two() / 2).max(1)
 }
 
-/// The work of receiving a message from a ring of this capacity.
+/// The work of receiving a message from a ring of this capacity: not more than a unit, as tokio has
+/// it.
 pub(crate) fn message(capacity: usize) -> usize {
-    TURN * UNIT / messages(capacity)
+    (TURN * UNIT / messages(capacity)).clamp(1, UNIT)
 }
 
 thread_local! {
@@ -85,9 +86,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_is_half_of_a_ring_and_not_less_than_tokios() {
-        let rings = [1, 128, 256, 1024, 4096, 1 << 20];
-        assert_eq!(rings.map(messages), [128, 128, 128, 512, 2048, 8192]);
+    fn a_turn_is_half_of_a_ring() {
+        let rings = [1, 2, 100, 1024, 4096, 1 << 20];
+        assert_eq!(rings.map(messages), [1, 1, 64, 512, 2048, 1 << 19]);
         assert_eq!(rings.map(message), [64, 64, 64, 16, 4, 1]);
     }
 }

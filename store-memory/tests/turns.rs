@@ -1,7 +1,9 @@
 //! Tasks on one thread: nobody is starved by one that never waits.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 
 use futures_util::StreamExt;
 use store_core::{Condition, Expiry, Patterns, RawEvent, StoreAdapter};
@@ -48,22 +50,25 @@ async fn a_loop_of_calls_lets_others_go_first() {
 
 #[tokio::test]
 async fn a_publisher_lets_others_go_first_once_half_of_a_ring_is_unread() {
-    let driver = MemoryDriver::new();
-    let subscriptions = [
-        driver.subscribe("channel").await,
-        driver.subscribe_pattern("*").await,
-    ];
-    for subscription in subscriptions {
-        let _unread = subscription.unwrap();
+    for (capacity, turn) in [(1, 1), (100, 64), (256, 128), (1024, 512), (4096, 2048)] {
+        let options = MemoryOptions::new().channel_capacity(capacity);
+        let driver = MemoryDriver::with_options(options);
         let publish = async || driver.publish("channel", b"").await.unwrap();
-        assert_eq!(operations_in_a_turn(publish).await, 512);
+        let subscriptions = [
+            driver.subscribe("channel").await,
+            driver.subscribe_pattern("*").await,
+        ];
+        for subscription in subscriptions {
+            let _unread = subscription.unwrap();
+            assert_eq!(operations_in_a_turn(publish).await, turn, "of {capacity}");
+        }
     }
 }
 
 #[tokio::test]
 async fn subscribers_keep_up_with_a_publisher_on_their_thread() {
     const MESSAGES: usize = 20_000;
-    for capacity in [256, 1024, 8192] {
+    for capacity in [1, 2, 10, 128, 1024, 65_536] {
         let options = MemoryOptions::new().channel_capacity(capacity);
         let driver = MemoryDriver::with_options(options);
         let mut readers = Vec::new();
@@ -88,4 +93,17 @@ async fn subscribers_keep_up_with_a_publisher_on_their_thread() {
             reader.await.unwrap();
         }
     }
+}
+
+#[test]
+fn a_turn_needs_no_runtime() {
+    let driver = MemoryDriver::with_options(MemoryOptions::new().channel_capacity(1));
+    let mut publisher = pin!(async {
+        let _unread = driver.subscribe("channel").await.unwrap();
+        for _ in 0..10_000 {
+            driver.publish("channel", b"").await.unwrap();
+        }
+    });
+    let mut context = Context::from_waker(Waker::noop());
+    while publisher.as_mut().poll(&mut context).is_pending() {}
 }
