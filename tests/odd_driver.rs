@@ -1,0 +1,178 @@
+//! What the handle does where a driver answers late or says a thing twice, as a driver may.
+#![cfg(all(feature = "memory", feature = "json"))]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use igniter_store::{
+    Bytes, Condition, Error, Expiry, Health, MemoryDriver, RawSubscription, Result, Store,
+    StoreAdapter, Ttl, TtlMillis, async_trait,
+};
+use tokio::sync::oneshot;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn who_is_told_of_an_absence_after_the_load_has_landed_does_not_load() -> Result<()> {
+    let (store, driver) = odd_store();
+    let answer_late = driver.hold_next_get();
+    let mut late =
+        Box::pin(store.get_or_load("k", MINUTE, || async { Ok::<_, Error>("late".to_owned()) }));
+    assert!((&mut late).now_or_never().is_none());
+    let load = || async { Ok::<_, Error>("first".to_owned()) };
+    assert_eq!(store.get_or_load("k", MINUTE, load).await?, "first");
+    assert!(answer_late.send(()).is_ok());
+    assert_eq!(late.await?, "first");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_has_landed_and_is_gone_again_is_loaded() -> Result<()> {
+    let (store, driver) = odd_store();
+    let answer_late = driver.hold_next_get();
+    let mut late = Box::pin(store.get_or_load("k", MINUTE, || async { Ok::<_, Error>(2) }));
+    assert!((&mut late).now_or_never().is_none());
+    let load = || async { Ok::<_, Error>(1) };
+    assert_eq!(store.get_or_load("k", MINUTE, load).await?, 1);
+    assert!(store.delete("k").await?);
+    assert!(answer_late.send(()).is_ok());
+    assert_eq!(late.await?, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cold_caller_reads_once_whatever_other_keys_land_meanwhile() -> Result<()> {
+    let (store, driver) = odd_store();
+    let answer_late = driver.hold_next_get();
+    let mut cold = Box::pin(store.get_or_load("k", MINUTE, || async { Ok::<_, Error>(1) }));
+    assert!((&mut cold).now_or_never().is_none());
+    let load = || async { Ok::<_, Error>(2) };
+    assert_eq!(store.get_or_load("other", MINUTE, load).await?, 2);
+    assert!(answer_late.send(()).is_ok());
+    assert_eq!(cold.await?, 1);
+    assert_eq!(driver.gets.load(Ordering::SeqCst), 2);
+    Ok(())
+}
+
+fn odd_store() -> (Store, Arc<OddDriver>) {
+    let driver = Arc::new(OddDriver::default());
+    let adapter: Arc<dyn StoreAdapter> = driver.clone();
+    (Store::from_adapter(adapter), driver)
+}
+
+/// The memory driver, with a `get` that can be held back.
+#[derive(Debug, Default)]
+struct OddDriver {
+    memory: MemoryDriver,
+    gets: AtomicUsize,
+    held: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+impl OddDriver {
+    /// Lets the next `get` look, and answer only when it is told.
+    fn hold_next_get(&self) -> oneshot::Sender<()> {
+        let (answer, told) = oneshot::channel();
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+        answer
+    }
+
+    fn take_held(&self) -> Option<oneshot::Receiver<()>> {
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+#[async_trait]
+impl StoreAdapter for OddDriver {
+    fn name(&self) -> &'static str {
+        "odd"
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.gets.fetch_add(1, Ordering::SeqCst);
+        let answer = self.memory.get(key).await;
+        if let Some(told) = self.take_held() {
+            // Whoever holds it back tells it, or has failed.
+            let _ = told.await;
+        }
+        answer
+    }
+
+    async fn set(
+        &self,
+        key: &str,
+        value: &[u8],
+        expiry: Expiry,
+        condition: Condition<'_>,
+    ) -> Result<bool> {
+        self.memory.set(key, value, expiry, condition).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<bool> {
+        self.memory.delete(key).await
+    }
+
+    async fn has(&self, key: &str) -> Result<bool> {
+        self.memory.has(key).await
+    }
+
+    async fn increment(&self, key: &str, delta: i64, ttl: Option<TtlMillis>) -> Result<i64> {
+        self.memory.increment(key, delta, ttl).await
+    }
+
+    async fn expire(&self, key: &str, ttl: TtlMillis) -> Result<bool> {
+        self.memory.expire(key, ttl).await
+    }
+
+    async fn persist(&self, key: &str) -> Result<bool> {
+        self.memory.persist(key).await
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Ttl> {
+        self.memory.ttl(key).await
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
+        self.memory.get_many(keys).await
+    }
+
+    async fn set_many(&self, entries: &[(&str, &[u8])], ttl: Option<TtlMillis>) -> Result<()> {
+        self.memory.set_many(entries, ttl).await
+    }
+
+    async fn delete_many(&self, keys: &[&str]) -> Result<u64> {
+        self.memory.delete_many(keys).await
+    }
+
+    async fn take(&self, key: &str) -> Result<Option<Bytes>> {
+        self.memory.take(key).await
+    }
+
+    async fn replace(&self, key: &str, value: &[u8], expiry: Expiry) -> Result<Option<Bytes>> {
+        self.memory.replace(key, value, expiry).await
+    }
+
+    async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool> {
+        self.memory.compare_and_delete(key, expected).await
+    }
+
+    async fn publish(&self, channel: &str, message: &[u8]) -> Result<()> {
+        self.memory.publish(channel, message).await
+    }
+
+    async fn subscribe(&self, channel: &str) -> Result<RawSubscription> {
+        self.memory.subscribe(channel).await
+    }
+
+    async fn health(&self) -> Health {
+        self.memory.health().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.memory.close().await
+    }
+}
