@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use igniter_store::{
-    Error, ErrorKind, Event, IncrementOptions, ListenOptions, MAX_NAME_LEN, MemoryDriver,
+    Error, ErrorKind, Event, IncrementOptions, ListenOptions, Listener, MAX_NAME_LEN, MemoryDriver,
     MemoryOptions, Result, SetOptions, Store, Ttl,
 };
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::{Barrier, Notify};
 use tokio::time::advance;
 
@@ -101,6 +102,20 @@ async fn a_ttl_of_zero_or_too_long_is_refused_everywhere() -> Result<()> {
         assert_eq!(store.get("k").await?, Some(1));
         assert_eq!(store.ttl("k").await?, Ttl::Forever);
     }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_is_exchanged_keeps_its_ttl_where_it_is_told_to() -> Result<()> {
+    let store = store();
+    let keep = SetOptions::new().keep_ttl();
+    store.set_with("k", &1, SECOND).await?;
+    assert_eq!(store.replace_with("k", &2, keep).await?, Some(1));
+    assert_eq!(store.ttl("k").await?, Ttl::Left(SECOND));
+    assert!(store.compare_and_set_with("k", &2, &3, keep).await?);
+    assert_eq!(store.ttl("k").await?, Ttl::Left(SECOND));
+    store.replace("k", &4).await?;
+    assert_eq!(store.ttl("k").await?, Ttl::Forever);
     Ok(())
 }
 
@@ -232,6 +247,48 @@ async fn a_pattern_sees_its_own_scope_and_names_channels_as_users_do() -> Result
 }
 
 #[tokio::test]
+async fn a_pattern_passes_over_what_it_does_not_match() -> Result<()> {
+    let store = store();
+    // The driver is asked for more than these match, since they may match the `~` of a name.
+    for pattern in ["?x", "[~]x", "\\~x"] {
+        let mut events = store.subscribe_pattern::<i32>(pattern).await?;
+        store.publish("user:1", &1).await?;
+        store.publish("~x", &2).await?;
+        let event = events.next().await;
+        assert!(
+            matches!(event, Some(Event::Message(m)) if m.value == 2),
+            "{pattern}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_characters_of_a_prefix_are_not_part_of_a_pattern() -> Result<()> {
+    for prefix in ["[a]", "a?", "a*", "\\a", "a[^"] {
+        let store = store().with_prefix(prefix).scope("[o]", "1");
+        let mut events = store.subscribe_pattern::<i32>("user:*").await?;
+        store.publish("user:1", &1).await?;
+        store.close().await?;
+        let event = events.next().await;
+        assert!(matches!(event, Some(Event::Message(_))), "{prefix}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pattern_is_as_long_as_a_name_at_most() -> Result<()> {
+    let store = store().with_prefix("p:");
+    let longest = "c".repeat(MAX_NAME_LEN - "p:".len());
+    store.subscribe_pattern::<i32>(&longest).await?;
+    for pattern in ["", &format!("{longest}c")] {
+        let error = store.subscribe_pattern::<i32>(pattern).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_undecodable_message_is_an_event_and_ends_nothing() -> Result<()> {
     let store = store();
     let mut events = store.subscribe::<i32>("c").await?;
@@ -300,6 +357,42 @@ async fn unsubscribe_waits_for_the_handler_that_runs() -> Result<()> {
     listener.unsubscribe().await;
     assert_eq!(finished.load(Ordering::SeqCst), 1);
     Ok(())
+}
+
+#[tokio::test]
+async fn a_listener_that_is_dropped_hears_nothing_more() -> Result<()> {
+    let store = store();
+    let (listener, mut heard) = listen(&store).await?;
+    store.publish("c", &1).await?;
+    assert_eq!(heard.recv().await, Some(1));
+    drop(listener);
+    store.publish("c", &2).await?;
+    // Ends a listener too, once it has heard what was published.
+    store.close().await?;
+    assert_eq!(heard.recv().await, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_listener_that_is_detached_goes_on() -> Result<()> {
+    let store = store();
+    let (listener, mut heard) = listen(&store).await?;
+    listener.detach();
+    store.publish("c", &1).await?;
+    assert_eq!(heard.recv().await, Some(1));
+    Ok(())
+}
+
+/// A listener on channel `c`, and what it hears.
+async fn listen(store: &Store) -> Result<(Listener, UnboundedReceiver<i32>)> {
+    let (hear, heard) = unbounded_channel();
+    let listener = store
+        .on("c", move |number: i32| {
+            let heard = hear.send(number);
+            async move { heard }
+        })
+        .await?;
+    Ok((listener, heard))
 }
 
 #[tokio::test]

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryStreamExt};
 use igniter_store::{
-    Bytes, Condition, Error, Expiry, Health, MemoryDriver, RawSubscription, Result, Store,
-    StoreAdapter, Ttl, TtlMillis, async_trait,
+    Bytes, Condition, Error, Expiry, Health, MemoryDriver, RawSubscription, Result, Scan, ScanPage,
+    Store, StoreAdapter, Ttl, TtlMillis, async_trait,
 };
 use tokio::sync::oneshot;
 
@@ -56,13 +56,40 @@ async fn a_cold_caller_reads_once_whatever_other_keys_land_meanwhile() -> Result
     Ok(())
 }
 
+#[tokio::test]
+async fn who_waits_for_a_load_gets_its_value_without_asking_again() -> Result<()> {
+    let (store, driver) = odd_store();
+    let (loaded, value) = oneshot::channel::<i32>();
+    let load = || async { Ok::<_, Error>(value.await.unwrap_or(0)) };
+    let mut leader = Box::pin(store.get_or_load("k", MINUTE, load));
+    assert!((&mut leader).now_or_never().is_none());
+    let mut follower = Box::pin(store.get_or_load("k", MINUTE, || async { Ok::<_, Error>(2) }));
+    assert!((&mut follower).now_or_never().is_none());
+    assert!(loaded.send(1).is_ok());
+    assert_eq!(leader.await?, 1);
+    assert!(store.delete("k").await?);
+    assert_eq!(follower.await?, 1);
+    assert_eq!(driver.gets.load(Ordering::SeqCst), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_that_the_driver_lists_twice_comes_once() -> Result<()> {
+    let (store, _driver) = odd_store();
+    store.set_many(&[("a", 1), ("b", 2)]).await?;
+    let mut keys: Vec<String> = store.scan("").try_collect().await?;
+    keys.sort();
+    assert_eq!(keys, ["a", "b"]);
+    Ok(())
+}
+
 fn odd_store() -> (Store, Arc<OddDriver>) {
     let driver = Arc::new(OddDriver::default());
     let adapter: Arc<dyn StoreAdapter> = driver.clone();
     (Store::from_adapter(adapter), driver)
 }
 
-/// The memory driver, with a `get` that can be held back.
+/// The memory driver, with a `get` that can be held back, and keys that are listed twice.
 #[derive(Debug, Default)]
 struct OddDriver {
     memory: MemoryDriver,
@@ -174,5 +201,26 @@ impl StoreAdapter for OddDriver {
 
     async fn close(&self) -> Result<()> {
         self.memory.close().await
+    }
+
+    fn as_scan(&self) -> Option<&dyn Scan> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Scan for OddDriver {
+    async fn scan_page(
+        &self,
+        prefix: &str,
+        cursor: Option<&str>,
+        page_size: usize,
+    ) -> Result<ScanPage> {
+        let Some(memory) = self.memory.as_scan() else {
+            return Err(Error::unsupported("memory", "scan"));
+        };
+        let mut page = memory.scan_page(prefix, cursor, page_size).await?;
+        page.keys.extend_from_within(..);
+        Ok(page)
     }
 }

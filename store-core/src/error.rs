@@ -223,6 +223,26 @@ mod tests {
     }
 
     #[test]
+    fn only_what_was_not_applied_and_may_work_later_is_retryable() {
+        assert!(Error::new(ErrorKind::Unavailable, "").is_retryable());
+        for kind in [
+            ErrorKind::InvalidInput,
+            ErrorKind::TooLarge,
+            ErrorKind::Encode,
+            ErrorKind::Decode,
+            ErrorKind::WrongType,
+            ErrorKind::Overflow,
+            ErrorKind::Unsupported,
+            ErrorKind::Indeterminate,
+            ErrorKind::PermissionDenied,
+            ErrorKind::Closed,
+            ErrorKind::Backend,
+        ] {
+            assert!(!Error::new(kind, "").is_retryable(), "{kind:?}");
+        }
+    }
+
+    #[test]
     fn a_long_key_is_cut_at_a_character() {
         let error = Error::closed()
             .with_operation("get")

@@ -154,6 +154,23 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_nested_too_deeply_is_an_error() {
+        #[derive(Debug, Deserialize)]
+        struct Nested(Vec<Nested>);
+
+        let nested = |depth| {
+            let mut bytes = vec![0x91; depth];
+            bytes.push(0x90);
+            codec().decode::<Nested>(&bytes)
+        };
+        assert_eq!(nested(50).unwrap().0.len(), 1);
+        for depth in [MAX_DEPTH, 1_000_000] {
+            let error = nested(depth).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Decode, "{depth}");
+        }
+    }
+
+    #[test]
     fn bytes_behind_the_value_are_an_error() {
         let value = codec().encode(&vec![1, 2]).unwrap();
         for behind in 0..=255_u8 {
