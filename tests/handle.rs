@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use igniter_store::{
-    Error, ErrorKind, Event, IncrementOptions, ListenOptions, Listener, MAX_NAME_LEN, MemoryDriver,
-    MemoryOptions, Result, SetOptions, Store, Ttl,
+    Bytes, Error, ErrorKind, Event, IncrementOptions, ListenOptions, Listener, MAX_NAME_LEN,
+    MemoryDriver, MemoryOptions, Result, SetOptions, Store, Ttl,
 };
+use serde::{Deserialize, Deserializer};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::{Barrier, Notify};
 use tokio::time::advance;
@@ -332,6 +333,41 @@ async fn a_handler_goes_on_after_a_panic_and_counts_it() -> Result<()> {
         (counts.messages, counts.panics, counts.undecodable),
         (5, 2, 1)
     );
+    listener.unsubscribe().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_listener_goes_on_after_a_panic_in_deserialize() -> Result<()> {
+    #[derive(Debug, PartialEq)]
+    struct Touchy(i32);
+
+    impl<'de> Deserialize<'de> for Touchy {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let number = i32::deserialize(deserializer)?;
+            assert!(number != 1, "inside of Deserialize");
+            Ok(Self(number))
+        }
+    }
+
+    let store = store();
+    let (hear, mut heard) = unbounded_channel();
+    let subscription = store.subscribe::<Touchy>("c").await?;
+    let listener = subscription.listen(ListenOptions::new(), move |event| {
+        let heard = hear.send(match event {
+            Event::Message(message) => Ok(message.value),
+            Event::Undecodable(bad) => Err((bad.bytes, bad.error.kind())),
+            _ => Err((Bytes::new(), ErrorKind::Backend)),
+        });
+        async move { heard }
+    });
+    store.publish("c", &1).await?;
+    store.publish("c", &2).await?;
+    let bad = (Bytes::from_static(b"1"), ErrorKind::Decode);
+    assert_eq!(heard.recv().await, Some(Err(bad)));
+    assert_eq!(heard.recv().await, Some(Ok(Touchy(2))));
+    let counts = listener.counts();
+    assert_eq!((counts.undecodable, counts.panics), (1, 0));
     listener.unsubscribe().await;
     Ok(())
 }

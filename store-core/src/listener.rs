@@ -49,7 +49,7 @@ pub struct ListenerCounts {
     pub gaps: u64,
     /// Messages that are known to be missing, as far as the gaps could count them.
     pub missed: u64,
-    /// Messages that were not of the handler's type.
+    /// Messages that were not of the handler's type, or whose `Deserialize` panicked.
     pub undecodable: u64,
 }
 
@@ -97,12 +97,13 @@ impl<T: Send + 'static> Subscription<T> {
     ///
     /// Handlers begin in the order of the events, as many at a time as `options` allow. A panic in
     /// one is caught and counted; it stops neither the other events nor other listeners. While all
-    /// are busy, events wait in the subscription, which is bounded and then has a gap.
+    /// are busy, events wait in the subscription, which is bounded and then has a gap. A panic in
+    /// the `Deserialize` of a message makes it an [`Event::Undecodable`].
     ///
     /// # Panics
     ///
     /// If called outside of a tokio runtime.
-    pub fn listen<F, H>(mut self, options: ListenOptions, handler: F) -> Listener
+    pub fn listen<F, H>(self, options: ListenOptions, handler: F) -> Listener
     where
         F: Fn(Event<T>) -> H + Send + Sync + 'static,
         H: Future<Output: Outcome> + Send + 'static,
@@ -110,6 +111,7 @@ impl<T: Send + 'static> Subscription<T> {
         let stop = CancellationToken::new();
         let counters = Arc::new(Counters::default());
         let (stopped, counted) = (stop.clone(), Arc::clone(&counters));
+        let mut events = self.catching_panics();
         let task = tokio::spawn(async move {
             let mut running = FuturesUnordered::new();
             loop {
@@ -118,14 +120,14 @@ impl<T: Send + 'static> Subscription<T> {
                     biased;
                     () = stopped.cancelled() => break,
                     Some(()) = running.next(), if !running.is_empty() => {}
-                    event = self.next(), if free => {
+                    event = events.next(), if free => {
                         let Some(event) = event else { break };
                         running.push(run(&handler, event, &counted));
                     }
                 }
             }
             // Unsubscribes now; what has begun may take long.
-            drop(self);
+            drop(events);
             while running.next().await.is_some() {}
         });
         Listener {

@@ -1,6 +1,8 @@
 //! Subscriptions: the stream a driver makes, and the typed stream that users read.
 
+use std::any::type_name;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -8,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use futures_util::StreamExt;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Message, RawEvent, Undecodable};
 
 /// The stream of a subscription as a driver makes it, on bytes.
@@ -94,6 +96,24 @@ impl<T> Subscription<T> {
                 Event::Gap(_) | Event::Undecodable(_) => None,
             })
         })
+    }
+
+    /// The same events, with a panic in `T`'s `Deserialize` as an [`Event::Undecodable`].
+    pub(crate) fn catching_panics(mut self) -> Self
+    where
+        T: 'static,
+    {
+        let decode = self.decode;
+        self.decode = Arc::new(move |bytes| {
+            // A panic leaves nothing half done: the value was not there yet.
+            catch_unwind(AssertUnwindSafe(|| decode(bytes))).unwrap_or_else(|_panic| {
+                Err(Error::new(
+                    ErrorKind::Decode,
+                    format!("a panic in Deserialize of {}", type_name::<T>()),
+                ))
+            })
+        });
+        self
     }
 
     fn event(&self, raw: RawEvent) -> Option<Event<T>> {
