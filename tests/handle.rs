@@ -12,8 +12,8 @@ use igniter_store::{
 };
 use serde::{Deserialize, Deserializer};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::sync::{Barrier, Notify};
-use tokio::time::advance;
+use tokio::sync::{Barrier, Mutex, Notify};
+use tokio::time::{advance, timeout};
 
 fn store() -> Store {
     Store::new(MemoryDriver::new())
@@ -429,6 +429,34 @@ async fn listen(store: &Store) -> Result<(Listener, UnboundedReceiver<i32>)> {
         })
         .await?;
     Ok((listener, heard))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_unsubscribes_its_own_listener_does_not_wait_for_itself() -> Result<()> {
+    let store = store();
+    let own = Arc::new(Mutex::new(None::<Listener>));
+    let (hear, mut heard) = unbounded_channel();
+    let found = Arc::clone(&own);
+    let listener = store
+        .on("c", move |number: i32| {
+            let (found, hear) = (Arc::clone(&found), hear.clone());
+            async move {
+                let listener = found.lock().await.take();
+                if let Some(listener) = listener {
+                    listener.unsubscribe().await;
+                }
+                hear.send(number)
+            }
+        })
+        .await?;
+    *own.lock().await = Some(listener);
+    store.publish("c", &1).await?;
+    store.publish("c", &2).await?;
+    // With a clock that is paused this ends as soon as nobody has anything to do.
+    let first = timeout(SECOND, heard.recv()).await;
+    assert_eq!(first, Ok(Some(1)));
+    assert_eq!(heard.recv().await, None);
+    Ok(())
 }
 
 #[tokio::test]

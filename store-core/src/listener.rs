@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::task::JoinHandle;
+use tokio::task::{self, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Event;
@@ -55,9 +55,16 @@ pub struct ListenerCounts {
 
 impl Listener {
     /// Stops listening and waits until the handlers that have begun are done.
+    ///
+    /// In a handler of this listener it waits for none, since it would wait for itself. The
+    /// handlers that have begun still run to their end. A task that a handler started does wait
+    /// for them, so the handler must not await that task.
     pub async fn unsubscribe(mut self) {
         self.stop.cancel();
-        if let Some(task) = self.task.take() {
+        if let Some(task) = self.task.take()
+            // Handlers run in the task, which cannot wait for its own end.
+            && task::try_id() != Some(task.id())
+        {
             // The task catches the handler's panics; a runtime that shuts down may abort it.
             let _ = task.await;
         }

@@ -28,6 +28,9 @@ impl<C: Codec> Store<C> {
     ///
     /// A key that is deleted while it is being loaded is written by the load all the same.
     ///
+    /// `load` must not ask for the same key with `get_or_load` through this store or a clone: it
+    /// would wait for itself, for ever.
+    ///
     /// # Errors
     ///
     /// What `load` answers, and the errors of [`get`](Self::get) and [`set_with`](Self::set_with);
