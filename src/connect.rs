@@ -24,6 +24,8 @@ const DEFAULT_URL: &str = "memory:";
 /// | `rediss://…` | Redis over TLS | `redis-tls` |
 /// | `redis+unix:///path` | Redis over a unix socket | `redis` |
 ///
+/// The case of the scheme does not matter.
+///
 /// # Errors
 ///
 /// [`ErrorKind::InvalidInput`] if the URL names no driver or is not one,
@@ -74,34 +76,47 @@ pub async fn connect_adapter(url: &str) -> Result<Arc<dyn StoreAdapter>> {
 
 async fn open(url: &str) -> Result<Arc<dyn StoreAdapter>> {
     let Some((scheme, rest)) = url.split_once(':') else {
-        return Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!(
-                "{}; write for example memory: or redis://127.0.0.1:6379",
-                no_scheme(url)
-            ),
-        ));
+        return Err(names_no_driver(url));
     };
-    match scheme {
+    let scheme = scheme.to_ascii_lowercase();
+    match &*scheme {
         "memory" => open_memory(rest),
-        "redis" | "rediss" | "redis+unix" | "unix" => open_redis(url).await,
-        other => Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!(
-                "no driver has the scheme {other:?}; there are memory:, redis://, rediss:// and \
-                 redis+unix://"
-            ),
-        )),
+        "redis" | "rediss" | "redis+unix" | "unix" if rest.starts_with("//") => {
+            open_redis(&format!("{scheme}:{rest}")).await
+        }
+        _ => Err(names_no_driver(url)),
     }
 }
 
-// A text without a scheme may be anything, a password too, so it is not repeated.
-fn no_scheme(url: &str) -> &'static str {
-    if url.is_empty() {
-        "the URL is empty"
-    } else {
-        "the URL has no scheme"
-    }
+fn names_no_driver(url: &str) -> Error {
+    let message = match unknown_scheme(url) {
+        Some(scheme) => format!(
+            "no driver has the scheme {scheme:?}; there are memory:, redis://, rediss:// and \
+             redis+unix://"
+        ),
+        None => format!(
+            "{}; write for example memory: or redis://127.0.0.1:6379",
+            if url.is_empty() {
+                "the URL is empty"
+            } else {
+                "no driver takes this URL"
+            }
+        ),
+    };
+    Error::new(ErrorKind::InvalidInput, message)
+}
+
+/// The scheme of `url`, where it can be shown.
+///
+/// What has no scheme may be anything, a password too, and with an `@` behind it what looks like a
+/// scheme may be the beginning of one.
+fn unknown_scheme(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once("://")?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme
+            .chars()
+            .all(|it| it.is_ascii_alphanumeric() || matches!(it, '+' | '-' | '.'));
+    (is_scheme && !rest.contains('@')).then_some(scheme)
 }
 
 #[cfg(feature = "memory")]

@@ -23,10 +23,22 @@ async fn an_unknown_scheme_is_answered_with_the_known_ones() {
 
 #[tokio::test]
 async fn a_text_that_is_no_url_is_not_repeated() {
-    for url in ["", "hunter2@localhost"] {
+    for url in [
+        "",
+        "hunter2@localhost",
+        "hunter2@localhost:6379",
+        "hunter2:",
+        "hunter2:6379",
+        "redis:hunter2://localhost",
+        ":hunter2@localhost:6379",
+        "user:hunter2://@localhost",
+        "hunter2://pass@localhost",
+        "2hunter2://localhost",
+        "//hunter2://localhost",
+    ] {
         let error = refusal(url).await;
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert!(!error.to_string().contains("hunter2"));
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
         assert!(
             error
                 .to_string()
@@ -43,6 +55,21 @@ async fn memory_is_a_store_of_its_own_for_each_call() -> igniter_store::Result<(
     first.set("k", &1).await?;
     assert!(!second.has("k").await?);
     assert_eq!(refusal("memory:x").await.kind(), ErrorKind::InvalidInput);
+    Ok(())
+}
+
+#[cfg(feature = "memory")]
+#[tokio::test]
+async fn the_case_of_a_scheme_does_not_matter() -> igniter_store::Result<()> {
+    assert_eq!(connect_adapter("MEMORY:").await?.name(), "memory");
+    // Port 1 is reserved and has no listener.
+    let error = refusal("Redis://127.0.0.1:1").await;
+    let kind = if cfg!(feature = "redis") {
+        ErrorKind::Unavailable
+    } else {
+        ErrorKind::Unsupported
+    };
+    assert_eq!(error.kind(), kind, "{error}");
     Ok(())
 }
 
