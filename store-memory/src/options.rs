@@ -42,8 +42,8 @@ impl MemoryOptions {
     /// How many messages a subscription may be behind before it loses its oldest.
     ///
     /// Rounded up to a power of two; 0 counts as 1. The subscriptions of a channel share one
-    /// buffer, which is allocated with the first of them and takes about 64 bytes a message, plus
-    /// the messages that not all of them have read.
+    /// buffer, which is allocated with the first of them and takes about 56 bytes a message, or 72
+    /// for a pattern, plus the messages that not all of them have read.
     #[must_use]
     pub fn channel_capacity(mut self, messages: usize) -> Self {
         self.channel_capacity = messages.clamp(1, Self::MAX_CHANNEL_CAPACITY);

@@ -35,6 +35,9 @@ impl MessagePack {
 
     /// Structs as arrays without names: smaller, and unreadable after any change of the fields'
     /// number or order. Both forms are read.
+    ///
+    /// Not for types with `skip_serializing_if`: a field that is left out moves those behind it to
+    /// other places, so that the value is an error or another one when it is read.
     #[must_use]
     pub fn compact() -> Self {
         Self { compact: true }

@@ -24,7 +24,7 @@ use crate::error::Result;
 ///
 /// Every codec keeps these laws, which the conformance suite checks:
 ///
-/// - A value that was encoded decodes to itself.
+/// - A value that was encoded decodes to itself, but for what is under [Limits](#limits).
 /// - **A top-level integer is written as decimal ASCII**, because that is what
 ///   [`increment`](crate::StoreAdapter::increment) works on. So `get::<i64>` reads a counter, and
 ///   `increment` counts on from an integer that was `set`.
@@ -34,6 +34,19 @@ use crate::error::Result;
 /// - The same value gives the same bytes, as far as its own iteration order is the same. A
 ///   `HashMap` has none, so values that hold one are of no use with
 ///   [`compare_and_set`](crate::Store::compare_and_set).
+///
+/// # Limits
+///
+/// With the codecs that are here, some values can be written and do not come back as they were:
+///
+/// - **Deep ones.** More than 127 arrays and maps inside of each other are an error of decoding.
+/// - **A `Some` of what is written like `None`**: `Some(())` and `Some(None)` are read as `None`.
+/// - **An `i128` or `u128` in an untagged or internally tagged enum or a flattened field**, however
+///   small: serde holds such a part in a form without these types. Mostly that is an error of
+///   decoding, but an untagged enum may be read as another of its variants.
+/// - **A field that is left out under `MessagePack::compact()`**, with
+///   `skip_serializing_if`: fields are told by their place, so the value is an error of decoding,
+///   or the other fields have each other's values.
 pub trait Codec: Clone + Debug + Send + Sync + 'static {
     /// The codec's name for messages, such as `"JSON"`.
     fn name(&self) -> &'static str;
