@@ -20,7 +20,9 @@ impl<C: Codec> Store<C> {
     /// A key that is there during the whole scan comes exactly once; one that comes or goes
     /// meanwhile may or may not come. Keys come in no order, without the prefix and scope of the
     /// store; keys of scopes inside of it do not come. The stream remembers the keys it has
-    /// yielded, so it takes memory for each. After an error it ends.
+    /// yielded, so it takes memory for each. After an error it ends; where a connection is replaced
+    /// meanwhile that is [`Unavailable`](crate::ErrorKind::Unavailable), since a server that was
+    /// restarted does not know how far the scan was.
     ///
     /// Scanning costs the backend time for all its keys, not for the matching ones.
     pub fn scan(
@@ -62,7 +64,8 @@ impl<C: Codec> Store<C> {
     /// # Errors
     ///
     /// [`Unsupported`](crate::ErrorKind::Unsupported) if the driver cannot list keys. After a
-    /// backend's error some keys may be gone.
+    /// backend's error some keys may be gone, also where it is `Unavailable`, and the call may be
+    /// repeated.
     #[doc(alias = "flush")]
     pub async fn clear(&self) -> Result<u64> {
         let mut removed = 0;

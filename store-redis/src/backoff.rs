@@ -32,6 +32,14 @@ impl Backoff {
         below(bound)
     }
 
+    /// A connection has ended. If it was worth having, since it `worked` or lasted longer than the
+    /// wait that would come next, waits begin anew. One to a server that greets and hangs up was not.
+    pub(crate) fn ended(&mut self, worked: bool, lasted: Duration) {
+        if worked || lasted > self.bound {
+            *self = Self::new();
+        }
+    }
+
     /// The next wait after an attempt that failed with `failure`.
     pub(crate) fn next_wait_after(&mut self, failure: &Failure) -> Duration {
         if failure.is_refusal {
@@ -63,6 +71,28 @@ mod tests {
             bound = (bound * 2).min(LONGEST);
         }
         assert_eq!(backoff.bound, LONGEST);
+    }
+
+    #[test]
+    fn only_a_connection_that_was_worth_having_shortens_the_waits() {
+        let grown = || {
+            let mut backoff = Backoff::new();
+            for _ in 0..20 {
+                backoff.ended(false, FIRST / 2);
+                backoff.next_wait();
+            }
+            assert_eq!(backoff.bound, LONGEST);
+            backoff
+        };
+        for (worked, lasted, bound) in [
+            (false, LONGEST, LONGEST),
+            (false, LONGEST * 2, FIRST),
+            (true, Duration::ZERO, FIRST),
+        ] {
+            let mut backoff = grown();
+            backoff.ended(worked, lasted);
+            assert_eq!(backoff.bound, bound, "{worked} {lasted:?}");
+        }
     }
 
     #[test]

@@ -289,6 +289,9 @@ pub(crate) fn publish(channel: &str, message: &[u8]) -> Request<'static> {
     write(command)
 }
 
+/// The most keys that a page of a scan asks for: far below what an answer may have.
+const MAX_PAGE: usize = 100_000;
+
 /// One step of a scan. The server matches the prefix literally; an empty one needs no match.
 pub(crate) fn scan(prefix: &str, cursor: u64, page_size: usize) -> Request<'static> {
     let mut command = cmd("SCAN");
@@ -297,7 +300,7 @@ pub(crate) fn scan(prefix: &str, cursor: u64, page_size: usize) -> Request<'stat
         command.arg("MATCH").arg(pattern::escape(prefix) + "*");
     }
     // `COUNT 0` is an error to the server.
-    command.arg("COUNT").arg(page_size.max(1));
+    command.arg("COUNT").arg(page_size.clamp(1, MAX_PAGE));
     read(command)
 }
 

@@ -27,8 +27,9 @@ const MAX_BATCH: usize = 500_000;
 ///
 /// Commands share one connection, subscriptions another one, which is opened for the first of
 /// them. Both are replaced when they are lost, for as long as the driver lives; closing or dropping
-/// it ends them and their tasks. Cancelling a call does not disturb the others: it may still be
-/// applied.
+/// it ends them and their tasks. So does the end of the runtime that the driver was connected on:
+/// calls from another one are then [`ErrorKind::Closed`]. Cancelling a call does not disturb the
+/// others: it may still be applied.
 #[derive(Debug)]
 pub struct RedisDriver {
     pub(crate) link: Link,
@@ -136,7 +137,7 @@ impl StoreAdapter for RedisDriver {
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
         if keys.is_empty() {
-            return Ok(Vec::new());
+            return self.link.check_open().map(|()| Vec::new());
         }
         check_batch(keys.len())?;
         self.link
@@ -149,7 +150,7 @@ impl StoreAdapter for RedisDriver {
 
     async fn set_many(&self, entries: &[(&str, &[u8])], ttl: Option<TtlMillis>) -> Result<()> {
         if entries.is_empty() {
-            return Ok(());
+            return self.link.check_open();
         }
         check_batch(entries.len())?;
         let request = || command::set_many(entries, ttl);
@@ -163,7 +164,7 @@ impl StoreAdapter for RedisDriver {
 
     async fn delete_many(&self, keys: &[&str]) -> Result<u64> {
         if keys.is_empty() {
-            return Ok(0);
+            return self.link.check_open().map(|()| 0);
         }
         check_batch(keys.len())?;
         self.link

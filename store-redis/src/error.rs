@@ -242,6 +242,28 @@ fn remedy_for(code: &str) -> Option<Remedy> {
     }
 }
 
+/// Whether the server refuses for a reason that passes by itself.
+pub(crate) fn passes(code: &str) -> bool {
+    remedy_for(code) == Some(Remedy::Wait)
+}
+
+/// The driver was closed, or its tasks ended with their runtime.
+pub(crate) fn closed() -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        "the driver was closed, or the runtime that it was connected on has ended",
+    )
+}
+
+/// The page of a scan was asked for on another connection than the pages before.
+pub(crate) fn scan_interrupted() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "the connection was replaced during the scan, and the server behind the new one may not \
+         know how far the scan was; begin it again",
+    )
+}
+
 /// No permit came free within the deadline. Nothing was sent.
 pub(crate) fn too_many_calls(max_in_flight: usize, timeout: Duration) -> Error {
     Error::new(

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use store_core::{Error, RawEvent, RawSubscription, Result};
+use store_core::{RawEvent, RawSubscription, Result};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
 use crate::error::{self, Failure};
@@ -61,7 +61,7 @@ impl Hub {
     /// subscription is then given up), `Closed`.
     pub(crate) async fn subscribe(&self, kind: Kind, name: &str) -> Result<RawSubscription> {
         let joined = self.shared.registry().join(kind, name);
-        let joined = joined.ok_or_else(Error::closed)?;
+        let joined = joined.ok_or_else(error::closed)?;
         // From here on a dropped call leaves as a dropped subscription does.
         let subscriber = Subscriber {
             ring: joined.ring,
@@ -75,7 +75,7 @@ impl Hub {
         match timeout(options.call_timeout, joined.confirmed).await {
             Ok(Ok(Ok(()))) => Ok(RawSubscription::new(subscriber)),
             Ok(Ok(Err(refused))) => Err(refused.into_error()),
-            Ok(Err(_closed)) => Err(Error::closed()),
+            Ok(Err(_closed)) => Err(error::closed()),
             Err(_elapsed) => Err(match &*self.shared.trouble() {
                 Some(cause) => error::no_connection(&options.address, options.call_timeout, cause),
                 None => error::not_confirmed(options.call_timeout),
@@ -85,6 +85,9 @@ impl Hub {
 
     /// What keeps subscriptions from working, if anything does.
     pub(crate) fn trouble(&self) -> Option<String> {
+        if !self.shared.registry().is_wanted() {
+            return None;
+        }
         if let Some(cause) = &*self.shared.trouble() {
             return Some(format!("subscriptions: {cause}"));
         }
@@ -160,23 +163,36 @@ impl Drop for Subscriber {
     }
 }
 
+/// Ends all subscriptions when the task does, also where that is the end of its runtime: they would
+/// wait in vain.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.registry().close();
+    }
+}
+
 /// Keeps a connection for as long as anybody listens. Dropping this future closes it.
 async fn run(shared: Arc<Shared>) {
+    let _end = End(Arc::clone(&shared));
     let mut backoff = Backoff::new();
     loop {
         while !shared.registry().is_wanted() {
+            *shared.trouble() = None;
             shared.work.notified().await;
         }
         // From before the attempt on, so that nothing changes unnoticed.
         let commands = shared.transport.commands.subscribe();
         let (cause, wait) = match shared.transport.open(Purpose::PubSub).await {
             Ok((socket, peer)) => {
-                backoff = Backoff::new();
+                let began = Instant::now();
                 shared.registry().connected();
                 *shared.trouble() = None;
-                let session = Session::new(&shared, peer, commands);
+                let mut session = Session::new(&shared, peer, commands);
                 let cause = session.serve(socket).await;
                 shared.registry().connection_lost();
+                backoff.ended(session.has_confirmed(), began.elapsed());
                 (cause, backoff.next_wait())
             }
             Err(cause) => {

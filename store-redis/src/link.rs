@@ -97,19 +97,48 @@ impl Link {
         request: impl FnOnce() -> Request<'a>,
         read: impl FnOnce(Frame<'_>) -> Result<T, Refusal>,
     ) -> Result<T> {
+        let (value, _) = self.call_on(None, request, read).await?;
+        Ok(value)
+    }
+
+    /// As [`call`](Self::call), but on no other connection than that of `generation`, if one is
+    /// given. Answers the generation as well.
+    ///
+    /// # Errors
+    ///
+    /// Also `Unavailable` if that connection was replaced.
+    pub(crate) async fn call_on<'a, T>(
+        &self,
+        generation: Option<u64>,
+        request: impl FnOnce() -> Request<'a>,
+        read: impl FnOnce(Frame<'_>) -> Result<T, Refusal>,
+    ) -> Result<(T, u64)> {
         let deadline = Instant::now() + self.shared.transport.options.call_timeout;
         let permit = self.permit(deadline).await?;
         // Boxed since it is large, and the calls that still wait for a permit may be many.
-        Box::pin(self.exchange(deadline, permit, request(), read)).await
+        Box::pin(self.exchange(deadline, permit, generation, request(), read)).await
+    }
+
+    /// Whether the link is still there.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        match self.shared.permits.is_closed() {
+            true => Err(error::closed()),
+            false => Ok(()),
+        }
     }
 
     async fn exchange<T>(
         &self,
         deadline: Instant,
         permit: OwnedSemaphorePermit,
+        generation: Option<u64>,
         request: Request<'_>,
         read: impl FnOnce(Frame<'_>) -> Result<T, Refusal>,
-    ) -> Result<T> {
+    ) -> Result<(T, u64)> {
         let options = &self.shared.transport.options;
         let Request { payload, effect } = request;
         let mut permit = Some(permit);
@@ -119,6 +148,9 @@ impl Link {
         let mut backoff = Backoff::new();
         loop {
             let connection = self.connection(deadline, lost_generation).await?;
+            if generation.is_some_and(|generation| generation != connection.generation) {
+                return Err(error::scan_interrupted());
+            }
             let packed = payload.packed(script_is_unknown);
             let sent = connection.send(packed, payload.answers(), &mut permit, deadline);
             let answer = match sent.await {
@@ -169,13 +201,14 @@ impl Link {
                 }
                 _ => {}
             }
-            return read(answer).map_err(|refusal| match refusal {
-                Refusal::Error(error) => error,
-                Refusal::Malformed => {
+            return match read(answer) {
+                Ok(value) => Ok((value, connection.generation)),
+                Err(Refusal::Error(error)) => Err(error),
+                Err(Refusal::Malformed) => {
                     connection.condemn(Condemned::Spoilt);
-                    error::malformed(effect)
+                    Err(error::malformed(effect))
                 }
-            });
+            };
         }
     }
 
@@ -234,11 +267,11 @@ impl Link {
         let permits = || Arc::clone(&self.shared.permits);
         match permits().try_acquire_owned() {
             Ok(permit) => return Ok(permit),
-            Err(TryAcquireError::Closed) => return Err(Error::closed()),
+            Err(TryAcquireError::Closed) => return Err(error::closed()),
             Err(TryAcquireError::NoPermits) => {}
         }
         match timeout_at(deadline, permits().acquire_owned()).await {
-            Ok(Err(_closed)) => return Err(Error::closed()),
+            Ok(Err(_closed)) => return Err(error::closed()),
             // A permit that comes together with the deadline comes too late: where many calls end at
             // once, the others that waited as long would all be sent, for nobody.
             Ok(Ok(permit)) if Instant::now() < deadline => return Ok(permit),
@@ -265,7 +298,7 @@ impl Link {
                     return ready;
                 }
                 if state.changed().await.is_err() {
-                    return Err(Error::closed());
+                    return Err(error::closed());
                 }
             }
         });
@@ -278,7 +311,7 @@ impl Link {
                 Some(Condemned::Demoted) => error::replica(&self.shared.transport.options),
                 _ => error::connection_lost("no answer"),
             }),
-            State::Closed { .. } => Error::closed(),
+            State::Closed { .. } => error::closed(),
         })
     }
 
@@ -321,7 +354,7 @@ fn usable(state: &State, lost: u64) -> Option<Result<Arc<Connection>>> {
             Some(Ok(Arc::clone(connection)))
         }
         State::Up(_) | State::Down { .. } => None,
-        State::Closed { .. } => Some(Err(Error::closed())),
+        State::Closed { .. } => Some(Err(error::closed())),
     }
 }
 
@@ -342,6 +375,18 @@ impl Shared {
             }
             open
         });
+    }
+
+    /// Closes the link when what is answered is dropped: with the task, and so with the runtime if
+    /// that ends first. Nobody would replace the connection any more.
+    pub(crate) fn end_with_the_task(self: &Arc<Self>) -> impl Sized + use<> {
+        struct End(Arc<Shared>);
+        impl Drop for End {
+            fn drop(&mut self) {
+                self.0.close();
+            }
+        }
+        End(Arc::clone(self))
     }
 
     fn close(&self) {

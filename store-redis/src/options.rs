@@ -15,6 +15,8 @@ use crate::url;
 
 /// The shortest time after which a server that answers nothing is taken for gone.
 const LEAST_PATIENCE: Duration = Duration::from_millis(500);
+/// Beyond it somebody has mistaken the unit, and sums of times and timeouts stay far from overflow.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How a [`RedisDriver`](crate::RedisDriver) connects, and its limits.
 ///
@@ -228,7 +230,8 @@ impl RedisOptions {
         self
     }
 
-    /// Sets how long a call may take in all, waiting for a connection included; 500 ms by default.
+    /// Sets how long a call may take in all, waiting for a connection included; 500 ms by default,
+    /// 24 hours at most.
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout;
@@ -236,7 +239,8 @@ impl RedisOptions {
     }
 
     /// Sets how long an attempt to connect may take, from resolving the name to the server's first
-    /// answer; 2 s by default.
+    /// answer; 2 s by default, 24 hours at most. Where a name has several addresses, they are tried
+    /// in turn, each for its share of that time.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -245,7 +249,7 @@ impl RedisOptions {
 
     /// Sets how many calls may be sent and unanswered at the same time; 1024 by default. Further
     /// ones wait, up to their deadline, and are then [`ErrorKind::Unavailable`]: they were never
-    /// sent.
+    /// sent. Each that is sent takes up to twice the memory of its value until it is answered.
     #[must_use]
     pub fn max_in_flight(mut self, calls: usize) -> Self {
         self.max_in_flight = calls;
@@ -333,9 +337,17 @@ impl RedisOptions {
                 "a timeout of zero lets no call succeed; give at least 1 ms",
             ));
         }
-        if self.max_in_flight == 0 || self.max_in_flight > Semaphore::MAX_PERMITS {
+        if self.call_timeout > LONGEST_TIMEOUT || self.connect_timeout > LONGEST_TIMEOUT {
+            return Err(invalid("a timeout is 24 hours at most"));
+        }
+        if self.max_in_flight == 0 {
             return Err(invalid(
                 "at least 1 call must be allowed in flight, such as 1024",
+            ));
+        }
+        if self.max_in_flight > Semaphore::MAX_PERMITS {
+            return Err(invalid(
+                "so many calls cannot be in flight; give a number such as 1024",
             ));
         }
         if self.subscription_buffer == 0 {

@@ -41,7 +41,8 @@ pub(crate) enum Command {
 pub(crate) struct Registry {
     channels: HashMap<Arc<str>, Vec<Member>>,
     patterns: HashMap<Arc<str>, Vec<Member>>,
-    outbox: VecDeque<Command>,
+    /// None without a connection: the next one is asked for everything.
+    outbox: Option<VecDeque<Command>>,
     next_number: u64,
     limits: Limits,
     closed: bool,
@@ -80,7 +81,7 @@ impl Registry {
         Self {
             channels: HashMap::new(),
             patterns: HashMap::new(),
-            outbox: VecDeque::new(),
+            outbox: None,
             next_number: 0,
             limits,
             closed: false,
@@ -107,7 +108,7 @@ impl Registry {
             None => Arc::from(name),
         };
         topics.entry(Arc::clone(&name)).or_default().push(member);
-        self.outbox.push_back(Command::Join {
+        self.send(Command::Join {
             kind,
             name,
             before: number + 1,
@@ -129,7 +130,7 @@ impl Registry {
 
     /// The next thing to send.
     pub(crate) fn next_command(&mut self) -> Option<Command> {
-        self.outbox.pop_front()
+        self.outbox.as_mut()?.pop_front()
     }
 
     /// Whether anybody listens, so that a connection is worth having.
@@ -191,14 +192,14 @@ impl Registry {
         members.any(|member| matches!(member.state, MemberState::Refused))
     }
 
-    /// Asks again for what was refused.
-    pub(crate) fn retry_refused(&mut self) {
-        self.ask_for(|member| matches!(member.state, MemberState::Refused));
+    /// Asks again for what is not confirmed.
+    pub(crate) fn ask_again(&mut self) {
+        self.ask_for(|member| !matches!(member.state, MemberState::Live));
     }
 
     /// The connection is gone, and all that was sent through it.
     pub(crate) fn connection_lost(&mut self) {
-        self.outbox.clear();
+        self.outbox = None;
         let topics = self.channels.values_mut().chain(self.patterns.values_mut());
         for member in topics.flatten() {
             if matches!(member.state, MemberState::Live) {
@@ -209,13 +210,13 @@ impl Registry {
 
     /// A new connection is there, which knows of nothing.
     pub(crate) fn connected(&mut self) {
-        self.outbox.clear();
+        self.outbox = Some(VecDeque::new());
         self.ask_for(|_| true);
     }
 
     /// Hands a message to everybody who listens to `name`: a channel, or a pattern with the
-    /// concrete `channel`.
-    pub(crate) fn deliver(&self, kind: Kind, name: &[u8], channel: &[u8], message: &[u8]) {
+    /// concrete `channel`. Answers to how many.
+    pub(crate) fn deliver(&self, kind: Kind, name: &[u8], channel: &[u8], message: &[u8]) -> usize {
         let topics = match kind {
             Kind::Channel => &self.channels,
             Kind::Pattern => &self.patterns,
@@ -224,7 +225,7 @@ impl Registry {
             .ok()
             .and_then(|name| topics.get_key_value(name));
         let Some((name, members)) = found else {
-            return;
+            return 0;
         };
         let channel = match kind {
             Kind::Channel => Some(Arc::clone(name)),
@@ -243,12 +244,13 @@ impl Registry {
                 }
             }
         }
+        members.len()
     }
 
     /// Ends every subscription.
     pub(crate) fn close(&mut self) {
         self.closed = true;
-        self.outbox.clear();
+        self.outbox = None;
         let topics = self.channels.drain().chain(self.patterns.drain());
         for member in topics.flat_map(|(_, members)| members) {
             member.ring.close();
@@ -267,12 +269,21 @@ impl Registry {
         if topics.get(name).is_some_and(Vec::is_empty)
             && let Some((name, _)) = topics.remove_entry(name)
         {
-            self.outbox.push_back(Command::Leave { kind, name });
+            self.send(Command::Leave { kind, name });
+        }
+    }
+
+    fn send(&mut self, command: Command) {
+        if let Some(outbox) = &mut self.outbox {
+            outbox.push_back(command);
         }
     }
 
     /// Asks for every name that has a member like this.
     fn ask_for(&mut self, like: impl Fn(&Member) -> bool) {
+        let Some(outbox) = &mut self.outbox else {
+            return;
+        };
         let before = self.next_number;
         for (kind, topics) in [
             (Kind::Channel, &self.channels),
@@ -280,7 +291,7 @@ impl Registry {
         ] {
             for (name, members) in topics {
                 if members.iter().any(&like) {
-                    self.outbox.push_back(Command::Join {
+                    outbox.push_back(Command::Join {
                         kind,
                         name: Arc::clone(name),
                         before,

@@ -8,7 +8,10 @@ use crate::{command, reply};
 
 #[async_trait]
 impl Scan for RedisDriver {
-    /// One `SCAN` step; `page_size` is its `COUNT`, and the cursor is the server's.
+    /// One `SCAN` step; `page_size` is its `COUNT`, at most 100,000. The cursor is the server's, and
+    /// the number of the connection that it came from: a server that was restarted, and another one
+    /// behind the same name, would take it and leave keys out. So a scan whose connection is replaced
+    /// ends with `Unavailable`.
     ///
     /// A key that is not UTF-8 cannot be named, and is left out.
     async fn scan_page(
@@ -17,25 +20,31 @@ impl Scan for RedisDriver {
         cursor: Option<&str>,
         page_size: usize,
     ) -> Result<ScanPage> {
-        let cursor = parse_cursor(cursor)?;
+        let (generation, cursor) = match cursor.map(parse_cursor).transpose()? {
+            Some((generation, cursor)) => (Some(generation), cursor),
+            None => (None, 0),
+        };
         let request = || command::scan(prefix, cursor, page_size);
-        let (next, keys) = self.link.call(request, reply::page).await?;
+        let page = self.link.call_on(generation, request, reply::page);
+        let ((next, keys), generation) = page.await?;
         Ok(ScanPage {
             keys: named(keys, prefix),
-            cursor: (next != 0).then(|| next.to_string()),
+            cursor: (next != 0).then(|| format!("{generation}.{next}")),
         })
     }
 }
 
-/// The server's cursor; 0 begins.
-fn parse_cursor(cursor: Option<&str>) -> Result<u64> {
-    let Some(cursor) = cursor else {
-        return Ok(0);
-    };
-    let parsed = cursor.parse::<u64>();
+/// The generation of the connection, and the server's cursor.
+fn parse_cursor(cursor: &str) -> Result<(u64, u64)> {
+    let parsed = cursor.split_once('.').and_then(|(generation, cursor)| {
+        let parsed: (u64, u64) = (generation.parse().ok()?, cursor.parse().ok()?);
+        Some(parsed)
+    });
     // Only what a page gave out: `0`, which ends a scan, would begin another one.
     match parsed {
-        Ok(number) if number != 0 && number.to_string() == cursor => Ok(number),
+        Some((generation, number)) if number != 0 && format!("{generation}.{number}") == cursor => {
+            Ok((generation, number))
+        }
         _ => Err(Error::new(
             ErrorKind::InvalidInput,
             "this is no cursor of a scan; pass the one that came with the last page, or none to \
@@ -58,13 +67,24 @@ mod tests {
 
     #[test]
     fn a_cursor_is_what_a_page_gave_out() {
-        assert_eq!(parse_cursor(None).unwrap(), 0);
-        assert_eq!(
-            parse_cursor(Some("18446744073709551615")).unwrap(),
-            u64::MAX
-        );
-        for cursor in ["", "0", "x", "-1", "+1", "01", " 1", "18446744073709551616"] {
-            let error = parse_cursor(Some(cursor)).unwrap_err();
+        let last = u64::MAX.to_string();
+        assert_eq!(parse_cursor(&format!("1.{last}")).unwrap(), (1, u64::MAX));
+        for cursor in [
+            "",
+            "5",
+            "1.",
+            ".5",
+            "1.0",
+            "1.x",
+            "1.-1",
+            "1.+1",
+            "1.01",
+            "01.1",
+            "1.1.1",
+            " 1.1",
+            "1.18446744073709551616",
+        ] {
+            let error = parse_cursor(cursor).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{cursor:?}");
         }
     }

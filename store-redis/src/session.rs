@@ -11,6 +11,7 @@ use bytes::{Buf, BytesMut};
 use redis::cmd;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use crate::command;
@@ -24,8 +25,14 @@ use crate::transport::{Place, Socket};
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How long after a refusal a subscription that worked before is asked for again.
 const REFUSED_RETRY: Duration = Duration::from_secs(1);
+/// How long after a server that loads or is busy has put off a subscription it is asked for again.
+const PUT_OFF_RETRY: Duration = Duration::from_millis(50);
 /// How much room there is for what the server sends next.
 const READ_SIZE: usize = 64 << 10;
+/// A buffer that had to grow further is given back.
+const KEPT_SIZE: usize = 2 * READ_SIZE;
+/// After so many deliveries other tasks have their turn: less than a millisecond of work.
+const DELIVERIES_PER_TURN: usize = 4096;
 
 /// What was sent and is not answered yet.
 enum Sent {
@@ -44,6 +51,9 @@ pub(crate) struct Session<'a> {
     /// wait anew, since a long message may stand before the answer.
     ping_sent: Option<Instant>,
     retry_at: Option<Instant>,
+    /// Since others had their turn.
+    deliveries: usize,
+    has_confirmed: bool,
     peer: Option<SocketAddr>,
     commands: watch::Receiver<Place>,
 }
@@ -64,17 +74,27 @@ impl<'a> Session<'a> {
             next_ping: Instant::now() + HEARTBEAT,
             ping_sent: None,
             retry_at: None,
+            deliveries: 0,
+            has_confirmed: false,
         }
     }
 
+    /// Whether the server has confirmed anything.
+    pub(crate) fn has_confirmed(&self) -> bool {
+        self.has_confirmed
+    }
+
     /// Runs until the connection is lost, and answers why.
-    pub(crate) async fn serve(mut self, socket: Box<dyn Socket>) -> Failure {
+    pub(crate) async fn serve(&mut self, socket: Box<dyn Socket>) -> Failure {
         let (mut reader, mut writer) = split(socket);
         let mut received = BytesMut::with_capacity(READ_SIZE);
         let options = &self.shared.transport.options;
         let patience = options.patience();
         loop {
             self.write_commands();
+            if received.is_empty() && received.capacity() > KEPT_SIZE {
+                received = BytesMut::new();
+            }
             received.reserve(READ_SIZE);
             let retry_at = self.retry_at.unwrap_or_else(Instant::now);
             let pulse = match self.ping_sent {
@@ -89,13 +109,19 @@ impl<'a> Session<'a> {
                         return error::connection_lost("the commands have gone to another server");
                     }
                 }
+                // Before reading as well, or nobody could leave while much arrives.
+                written = self.out.write(&mut writer), if !self.out.is_written() => {
+                    if let Err(cause) = written {
+                        return error::connection_lost(&cause.to_string());
+                    }
+                }
                 // Reading early: what has arrived counts before what seems to be missing.
                 read = reader.read_buf(&mut received) => {
                     let outcome = match read {
                         Ok(0) => Err("the server closed it".to_owned()),
                         Ok(_) => {
                             self.ping_sent = self.ping_sent.map(|_| Instant::now());
-                            self.read_frames(&mut received)
+                            self.read_frames(&mut received).await
                         }
                         Err(cause) => Err(cause.to_string()),
                     };
@@ -103,15 +129,10 @@ impl<'a> Session<'a> {
                         return error::connection_lost(&cause);
                     }
                 }
-                written = self.out.write(&mut writer), if !self.out.is_written() => {
-                    if let Err(cause) = written {
-                        return error::connection_lost(&cause.to_string());
-                    }
-                }
                 () = self.shared.work.notified() => {}
                 () = sleep_until(retry_at), if self.retry_at.is_some() => {
                     self.retry_at = None;
-                    self.shared.registry().retry_refused();
+                    self.shared.registry().ask_again();
                 }
                 () = sleep_until(pulse) => {
                     if self.ping_sent.is_some() {
@@ -160,7 +181,7 @@ impl<'a> Session<'a> {
         self.next_ping = now + HEARTBEAT;
     }
 
-    fn read_frames(&mut self, received: &mut BytesMut) -> Result<(), String> {
+    async fn read_frames(&mut self, received: &mut BytesMut) -> Result<(), String> {
         loop {
             let parsed = resp::parse(received).map_err(|_| unfit())?;
             let Some((frame, length)) = parsed else {
@@ -168,6 +189,10 @@ impl<'a> Session<'a> {
             };
             self.read_frame(&frame)?;
             received.advance(length);
+            if self.deliveries >= DELIVERIES_PER_TURN {
+                self.deliveries = 0;
+                yield_now().await;
+            }
         }
     }
 
@@ -180,7 +205,7 @@ impl<'a> Session<'a> {
                     Frame::Bulk(message),
                 ] => {
                     let registry = self.shared.registry();
-                    registry.deliver(Kind::Channel, channel, channel, message);
+                    self.deliveries += registry.deliver(Kind::Channel, channel, channel, message);
                     Ok(())
                 }
                 [
@@ -190,7 +215,7 @@ impl<'a> Session<'a> {
                     Frame::Bulk(message),
                 ] => {
                     let registry = self.shared.registry();
-                    registry.deliver(Kind::Pattern, pattern, channel, message);
+                    self.deliveries += registry.deliver(Kind::Pattern, pattern, channel, message);
                     Ok(())
                 }
                 [Frame::Bulk(b"pong"), ..] => self.read_pong(),
@@ -243,6 +268,7 @@ impl<'a> Session<'a> {
         }
         if let Command::Join { kind, name, before } = &command {
             self.shared.registry().confirmed(*kind, name, *before);
+            self.has_confirmed = true;
         }
         Ok(())
     }
@@ -251,6 +277,11 @@ impl<'a> Session<'a> {
         let (code, detail) = resp::split_error(line);
         let failure = error::reply(&code, &detail);
         match self.sent.pop_front() {
+            // It passes, and nothing was done: who waits goes on waiting.
+            Some(Sent::Command(Command::Join { .. })) if error::passes(&code) => {
+                self.retry_at = Some(Instant::now() + PUT_OFF_RETRY);
+                Ok(())
+            }
             Some(Sent::Command(Command::Join { kind, name, before })) => {
                 let mut registry = self.shared.registry();
                 registry.refused(kind, &name, before, &failure);

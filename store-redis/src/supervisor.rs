@@ -18,8 +18,6 @@ use crate::wire::Wire;
 
 /// How often the server is asked whether it is still there, and a master, busy or idle.
 const HEARTBEAT: Duration = Duration::from_millis(500);
-/// A connection that was good for this long was a good one.
-const SETTLED: Duration = Duration::from_secs(1);
 
 /// Runs for ever. Dropping this future closes the socket.
 pub(crate) async fn supervise(
@@ -27,21 +25,19 @@ pub(crate) async fn supervise(
     mut connection: Arc<Connection>,
     mut wire: Wire,
 ) {
+    let _end = shared.end_with_the_task();
     let mut backoff = Backoff::new();
     loop {
         let began = Instant::now();
         let cause = until_lost(&shared, &connection, &mut wire).await;
         let generation = connection.generation;
         shared.enter(State::Down { cause, generation });
+        let condemned = connection.condemned();
+        backoff.ended(wire.has_answered() && condemned.is_none(), began.elapsed());
         // The socket is closed before the next one is opened.
         drop(wire);
-        // A replica that can be told from a master only by writing must not be tried without pause.
-        let was_demoted = connection.condemned() == Some(Condemned::Demoted);
-        if was_demoted {
+        if condemned == Some(Condemned::Demoted) {
             shared.transport.met_replica();
-        }
-        if !was_demoted || began.elapsed() > SETTLED {
-            backoff = Backoff::new();
         }
         (connection, wire) = replace(&shared, generation, &mut backoff).await;
         shared.enter(State::Up(Arc::clone(&connection)));

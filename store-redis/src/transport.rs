@@ -7,7 +7,7 @@ use std::{io, mem};
 use socket2::{SockRef, TcpKeepalive};
 use store_core::Result;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, ToSocketAddrs};
+use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -135,15 +135,16 @@ impl Transport {
         &self,
         purpose: Purpose,
     ) -> Result<(Box<dyn Socket>, Option<SocketAddr>), Failure> {
-        let failed = |cause| error::connect(&self.options, &cause);
-        match &self.options.address {
+        let options = &self.options;
+        let failed = |cause| error::connect(options, &cause);
+        match &options.address {
             Address::Tcp { host, port } => {
                 let commands = *self.commands.borrow();
                 let dialed = match commands.peer {
                     Some(peer) if purpose == Purpose::PubSub && commands.is_master => {
-                        dial_tcp(peer).await
+                        dial_tcp(peer, options.connect_timeout).await
                     }
-                    _ => dial_tcp((host.as_str(), *port)).await,
+                    _ => dial_tcp((host.as_str(), *port), options.connect_timeout).await,
                 };
                 let socket = dialed.map_err(failed)?;
                 let peer = socket.peer_addr().ok();
@@ -151,7 +152,7 @@ impl Transport {
                 if let Some(tls) = &self.tls {
                     return match tls.connect(socket).await {
                         Ok(socket) => Ok((Box::new(socket), peer)),
-                        Err(cause) => Err(error::tls(&self.options, &cause)),
+                        Err(cause) => Err(error::tls(options, &cause)),
                     };
                 }
                 Ok((Box::new(socket), peer))
@@ -161,8 +162,8 @@ impl Transport {
     }
 }
 
-async fn dial_tcp(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect(address).await?;
+async fn dial_tcp(address: impl ToSocketAddrs, within: Duration) -> io::Result<TcpStream> {
+    let socket = connect_to_first(lookup_host(address).await?.collect(), within).await?;
     socket.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
@@ -171,6 +172,21 @@ async fn dial_tcp(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
     let keepalive = keepalive.with_retries(KEEPALIVE_RETRIES);
     SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
     Ok(socket)
+}
+
+/// Connects to the first of `addresses` that accepts. One that says nothing must not keep the others
+/// from being tried.
+async fn connect_to_first(addresses: Vec<SocketAddr>, within: Duration) -> io::Result<TcpStream> {
+    let share = within / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(socket)) => return Ok(socket),
+            Ok(Err(cause)) => failure = cause,
+            Err(_elapsed) => failure = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failure)
 }
 
 #[cfg(unix)]
@@ -229,5 +245,33 @@ mod tests {
         }
         transport.note(peer, &Err(error::connection_lost("nobody is there")));
         assert!(!is_news());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_says_nothing_does_not_keep_the_next_from_being_tried() {
+        // Nobody accepts here, and what waits for that is full.
+        let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
+            .expect("a socket");
+        full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .expect("a free port");
+        full.listen(0).expect("a listener");
+        let silent = full.local_addr().expect("an address").as_socket();
+        let silent = silent.expect("of IP");
+        let patience = Duration::from_millis(100);
+        let mut waiting = Vec::new();
+        while let Ok(Ok(socket)) = timeout(patience, TcpStream::connect(silent)).await {
+            waiting.push(socket);
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let there = listener.expect("a free port");
+        let there = there.local_addr().expect("an address");
+        let connected = connect_to_first(vec![silent, there], 2 * patience).await;
+        let peer = connected.and_then(|socket| socket.peer_addr());
+        assert_eq!(peer.ok(), Some(there));
+        let failed = connect_to_first(vec![silent; 2], patience).await;
+        assert_eq!(
+            failed.map(drop).map_err(|cause| cause.kind()),
+            Err(io::ErrorKind::TimedOut)
+        );
     }
 }

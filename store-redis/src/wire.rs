@@ -38,6 +38,7 @@ pub(crate) struct Wire {
     received: BytesMut,
     framer: Framer,
     crowd: Crowd,
+    has_answered: bool,
 }
 
 struct Unanswered {
@@ -57,7 +58,13 @@ impl Wire {
             received: BytesMut::with_capacity(READ_SIZE),
             framer: Framer::default(),
             crowd: Crowd::default(),
+            has_answered: false,
         }
+    }
+
+    /// Whether a request was answered.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.has_answered
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), String>> {
@@ -98,6 +105,7 @@ impl Wire {
                     self.crowd.expect();
                 }
                 front.reply.send(Ok(answer));
+                self.has_answered = true;
             }
         }
     }

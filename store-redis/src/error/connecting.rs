@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use store_core::{Error, ErrorKind};
 
-use super::{Failure, reply};
+use super::{Failure, passes, reply};
 use crate::options::{Address, RedisOptions};
 
 /// The socket could not be opened.
 pub(crate) fn connect(options: &RedisOptions, cause: &io::Error) -> Failure {
+    if cause.kind() == io::ErrorKind::TimedOut {
+        return connect_timed_out(options);
+    }
     let address = &options.address;
     let advice = match (cause.kind(), address) {
         (io::ErrorKind::ConnectionRefused, Address::Tcp { port, .. }) => {
@@ -54,16 +57,22 @@ pub(crate) fn handshake(options: &RedisOptions, cause: &str) -> Failure {
 
 /// The server refused the handshake.
 pub(crate) fn handshake_refused(options: &RedisOptions, code: &str, detail: &str) -> Failure {
-    let failure = if code == "ERR" && detail.contains("nknown command") && detail.contains("HELLO")
-    {
+    let has = |text| code == "ERR" && detail.contains(text);
+    let failure = if has("nknown command") && has("HELLO") {
         reply("NOPROTO", "")
+    } else if has("value is out of range") {
+        // Of a database, since it is the only number that is sent.
+        reply(code, "DB index is out of range")
     } else {
         reply(code, detail)
     };
-    Failure::refusal(
-        failure.kind,
-        format!("could not use Redis at {}: {failure}", options.address),
-    )
+    Failure {
+        is_refusal: !passes(code),
+        ..Failure::new(
+            failure.kind,
+            format!("could not use Redis at {}: {failure}", options.address),
+        )
+    }
 }
 
 /// The server is a replica, which refuses to write.

@@ -14,6 +14,8 @@ fn options_that_no_server_accepts_are_refused() {
         RedisOptions::new().client_name("a b"),
         RedisOptions::new().call_timeout(Duration::ZERO),
         RedisOptions::new().connect_timeout(Duration::ZERO),
+        RedisOptions::new().call_timeout(Duration::MAX),
+        RedisOptions::new().connect_timeout(LONGEST_TIMEOUT + Duration::from_nanos(1)),
         RedisOptions::new().max_in_flight(0),
         RedisOptions::new().max_in_flight(usize::MAX),
         RedisOptions::new().subscription_buffer(0),

@@ -6,10 +6,12 @@ use super::*;
 use crate::error;
 
 fn registry() -> Registry {
-    Registry::new(Limits {
+    let mut registry = Registry::new(Limits {
         messages: 8,
         bytes: 1024,
-    })
+    });
+    registry.connected();
+    registry
 }
 
 fn join(registry: &mut Registry) -> Joined {
@@ -146,10 +148,10 @@ fn a_member_refused_after_a_reconnect_hears_of_it_and_is_tried_again() {
     refuse_all(&mut registry);
     assert_eq!(read(&member), ["Refused None"]);
     assert!(registry.has_refused());
-    registry.retry_refused();
+    registry.ask_again();
     refuse_all(&mut registry);
     assert_eq!(read(&member), [""; 0], "told once");
-    registry.retry_refused();
+    registry.ask_again();
     confirm_all(&mut registry);
     publish(&registry, "1");
     assert_eq!(read(&member), ["Reconnected None", "c 1"]);
@@ -180,5 +182,37 @@ fn closing_ends_what_is_there_and_refuses_what_comes() {
     assert_eq!(member.ring.poll_next(&mut context), Poll::Ready(None));
     assert!(registry.join(Kind::Channel, "c").is_none());
     registry.leave(Kind::Channel, "c", member.number);
+    assert_eq!(registry.next_command(), None);
+}
+
+#[test]
+fn nothing_gathers_while_there_is_no_connection() {
+    let mut registry = registry();
+    let member = join(&mut registry);
+    confirm_all(&mut registry);
+    registry.connection_lost();
+    for _ in 0..3 {
+        let other = registry.join(Kind::Channel, "other").unwrap();
+        registry.leave(Kind::Channel, "other", other.number);
+    }
+    assert_eq!(registry.next_command(), None);
+    registry.connected();
+    assert_eq!(confirm_all(&mut registry), ["join"]);
+    assert_eq!(read(&member), ["Reconnected None"]);
+}
+
+#[test]
+fn what_was_put_off_is_asked_for_again_unless_it_was_given_up() {
+    let mut registry = registry();
+    let mut patient = join(&mut registry);
+    let gone = registry.join(Kind::Channel, "gone").unwrap();
+    // The server has no time, and nobody is told.
+    while registry.next_command().is_some() {}
+    registry.leave(Kind::Channel, "gone", gone.number);
+    assert_eq!(confirm_all(&mut registry), ["leave"]);
+    registry.ask_again();
+    assert_eq!(confirm_all(&mut registry), ["join"]);
+    assert!(patient.confirmed.try_recv().unwrap().is_ok());
+    registry.ask_again();
     assert_eq!(registry.next_command(), None);
 }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::support::{Answer, FakeServer, Server};
 use futures_util::{FutureExt, StreamExt};
 use store_core::{Condition, ErrorKind, Expiry, HealthState, StoreAdapter};
 use store_redis::{Protocol, RedisDriver, RedisOptions};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn a_refused_connection_is_unavailable_and_says_what_to_do() {
@@ -280,4 +282,58 @@ fn options_and_driver_are_debug_send_and_sync() {
     check::<RedisDriver>();
     check::<RedisOptions>();
     check::<Protocol>();
+}
+
+#[tokio::test]
+async fn a_server_that_greets_and_hangs_up_is_asked_less_and_less() {
+    let mut server = FakeServer::start(Vec::new()).await;
+    let options = server.options.clone().call_timeout(Duration::from_secs(1));
+    let driver = RedisDriver::connect_with(options).await.unwrap();
+    let reads = async {
+        loop {
+            let _lost = driver.get("k").await;
+        }
+    };
+    let _for_a_second = timeout(Duration::from_secs(1), reads).await;
+    // Each wait is shorter than 20 ms without backoff, and about a quarter of a second at last with it.
+    let gets = server.seen().len();
+    assert!(gets < 40, "{gets} requests");
+    let refused = driver.subscribe("c").await.map(drop).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+    let subscribes = server.seen().len();
+    assert!(subscribes < 40, "{subscribes} requests");
+}
+
+#[test]
+fn a_driver_whose_runtime_has_ended_is_closed() {
+    let server = Server::start(&[]);
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let first = runtime();
+    let (driver, mut subscription) = first.block_on(async {
+        let driver = server.connect().await;
+        let subscription = driver.subscribe("c").await.unwrap();
+        (driver, subscription)
+    });
+    drop(first);
+    runtime().block_on(async {
+        for error in [
+            driver.get("k").await.map(drop).unwrap_err(),
+            driver.subscribe("c").await.map(drop).unwrap_err(),
+            // Nothing is asked here, and the answer is the same.
+            driver.get_many(&[]).await.map(drop).unwrap_err(),
+            driver.set_many(&[], None).await.unwrap_err(),
+            driver.delete_many(&[]).await.map(drop).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+            assert!(error.to_string().contains("runtime"), "{error}");
+        }
+        assert_eq!(driver.health().await.state, HealthState::Closed);
+        assert!(subscription.next().await.is_none());
+        driver.close().await.unwrap();
+    });
 }

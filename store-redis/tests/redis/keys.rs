@@ -107,3 +107,38 @@ async fn a_unix_socket_and_a_database_are_reached_by_url() {
     let error = RedisDriver::connect_with(options).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
 }
+
+#[tokio::test]
+async fn a_scan_does_not_go_on_over_another_connection() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut admin = server.admin();
+    admin.run(&["DEBUG", "POPULATE", "5000"]);
+    let driver = server.connect().await;
+    let scan = driver.as_scan().unwrap();
+    let first = scan.scan_page("", None, 100).await.unwrap();
+    admin.run(&["CLIENT", "KILL", "TYPE", "normal"]);
+    // A restarted server would take the cursor, and leave out what it likes.
+    let error = scan.scan_page("", first.cursor.as_deref(), 100).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("begin it again"), "{error}");
+    let again = scan.scan_page("", None, 100).await.unwrap();
+    let cursor = again.cursor.as_deref();
+    assert!(scan.scan_page("", cursor, 100).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_page_of_any_size_may_be_asked_for() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let driver = server.connect().await;
+    // More than an answer may have elements.
+    server
+        .admin()
+        .run(&["DEBUG", "POPULATE", "1200000", "k", "1"]);
+    let scan = driver.as_scan().unwrap();
+    for page_size in [2_000_000, usize::MAX] {
+        let page = scan.scan_page("", None, page_size).await.unwrap();
+        assert!(page.cursor.is_some());
+    }
+    assert_eq!(driver.health().await.reconnects, 0);
+}

@@ -269,3 +269,72 @@ async fn an_overflow_of_the_servers_buffer_is_a_gap() {
     assert_eq!(next(&mut subscription).await, "c 1");
     assert_eq!(admin.subscribers("c"), 1);
 }
+
+#[tokio::test]
+async fn health_is_up_again_once_nobody_wants_what_could_not_be_had() {
+    let server = Server::start(&["--maxclients", "2"]);
+    let _admin = server.admin();
+    let driver = server.connect().await;
+    let error = driver.subscribe("c").await.map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let health = driver.health().await;
+    assert_eq!(health.state, HealthState::Up, "{health:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_is_asked_again_for_a_subscription() {
+    for refusal in [
+        "-BUSY Redis is busy running a script\r\n",
+        "-LOADING Redis is loading the dataset in memory\r\n",
+    ] {
+        let confirmation = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+        let message = "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\n1\r\n";
+        let answers = vec![
+            Answer::Send(refusal),
+            Answer::Send(refusal),
+            Answer::Send(confirmation),
+            Answer::Send(message),
+        ];
+        let mut server = FakeServer::start(answers).await;
+        let driver = RedisDriver::connect_with(server.options.clone())
+            .await
+            .unwrap();
+        let mut subscription = driver.subscribe("c").await.unwrap();
+        assert_eq!(server.seen(), ["SUBSCRIBE"; 3], "{refusal}");
+        // The heartbeat is what comes next.
+        assert_eq!(next(&mut subscription).await, "c 1");
+    }
+}
+
+#[tokio::test]
+async fn others_have_their_turns_while_much_is_delivered() {
+    const SUBSCRIBERS: usize = 100;
+    const MESSAGES: usize = 20_000;
+    let server = Server::start(&[]);
+    let driver = server.connect().await;
+    let mut subscriptions = Vec::new();
+    for _ in 0..SUBSCRIBERS {
+        subscriptions.push(driver.subscribe("c").await.unwrap());
+    }
+    let mut last = driver.subscribe("last").await.unwrap();
+    let mut publish = redis::pipe();
+    for _ in 0..MESSAGES {
+        publish.cmd("PUBLISH").arg("c").arg("message");
+    }
+    publish.cmd("PUBLISH").arg("last").arg("message");
+    // On this thread, so that all of it has been sent before any is read.
+    server.admin().send(&publish);
+    let mut turns = 0;
+    let others = async {
+        loop {
+            tokio::task::yield_now().await;
+            turns += 1;
+        }
+    };
+    tokio::select! {
+        event = next(&mut last) => assert_eq!(event, "last message"),
+        () = others => {}
+    }
+    // At 4,096 deliveries each, and as few as reads of 64 KiB without that: about 15.
+    assert!(turns > SUBSCRIBERS * MESSAGES / 4096 / 2, "{turns} turns");
+}

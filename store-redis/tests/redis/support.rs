@@ -88,6 +88,10 @@ impl Admin {
         request.query(&mut self.0)
     }
 
+    pub(crate) fn send(&mut self, pipeline: &redis::Pipeline) {
+        pipeline.exec(&mut self.0).expect("the server answers");
+    }
+
     pub(crate) fn text(&mut self, command: &[&str]) -> String {
         redis::from_redis_value(self.run(command)).expect("text")
     }
