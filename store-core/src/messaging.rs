@@ -55,11 +55,14 @@ impl<C: Codec> Store<C> {
     /// [`pattern::matches`]. Each message names its channel.
     ///
     /// A message that two subscriptions match comes to both. With a pattern, the count of a
-    /// [`Gap`](crate::Gap) may include messages on channels of scopes inside of this store's,
-    /// which the backend sends and the store passes over.
+    /// [`Gap`](crate::Gap) may include messages that the backend sends and the store passes over:
+    /// those on channels of scopes inside of this store's, and where the pattern begins with `?`, or
+    /// a bracket that takes `~`, those on channels that what follows matches behind anything.
     ///
     /// # Errors
     ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the pattern is empty, is longer than twice
+    /// [`MAX_NAME_LEN`](crate::MAX_NAME_LEN) with its prefix escaped, or has a range beyond ASCII.
     /// [`Unsupported`](crate::ErrorKind::Unsupported) if the driver has no patterns.
     #[doc(alias = "psubscribe")]
     pub async fn subscribe_pattern<T>(&self, pattern: &str) -> Result<Subscription<T>>

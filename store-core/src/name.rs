@@ -17,6 +17,9 @@ use crate::pattern;
 const SCOPE_MARK: char = '~';
 const SCOPE_MARK_BYTE: u8 = b'~';
 
+/// The longest pattern, with its prefix: room for the longest name with every byte escaped.
+const MAX_PATTERN_LEN: usize = 2 * MAX_NAME_LEN;
+
 /// One kind of names of a store, keys or channels, with what stands in front of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Namespace {
@@ -88,11 +91,11 @@ impl Namespace {
     }
 
     /// The name as the user gave it; `None` where the physical name is not of this namespace,
-    /// which includes the names of scopes inside of it.
+    /// which includes the names of scopes inside of it, and the bare prefix, which is no name.
     pub(crate) fn logical<'a>(&self, physical: &'a str) -> Option<&'a str> {
         let name = physical.strip_prefix(&*self.front)?;
         match name.strip_prefix(SCOPE_MARK) {
-            None => Some(name),
+            None => (!name.is_empty()).then_some(name),
             Some(escaped) => escaped.starts_with(SCOPE_MARK).then_some(escaped),
         }
     }
@@ -107,18 +110,29 @@ impl Namespace {
                 "the pattern is empty; `*` matches every channel",
             ));
         }
+        if !pattern::has_ascii_ranges(user_pattern.as_bytes()) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "a range in brackets of the pattern goes beyond ASCII, where servers differ; use \
+                 `?` or `*` for such characters",
+            ));
+        }
         let front = pattern::escape(&self.front);
-        let physical = match user_pattern.as_bytes()[0] {
-            SCOPE_MARK_BYTE => format!("{front}{SCOPE_MARK}{user_pattern}"),
-            // These may match the mark itself, which is doubled in the physical name.
-            b'?' | b'[' | b'\\' => format!("{front}*"),
-            _ => format!("{front}{user_pattern}"),
+        // The first byte of a name may be the mark, which is doubled in the physical name.
+        let after_mark = pattern::match_one(user_pattern.as_bytes(), SCOPE_MARK_BYTE);
+        let physical = match (user_pattern.as_bytes(), after_mark) {
+            ([b'*', ..], _) | (_, None) => format!("{front}{user_pattern}"),
+            ([SCOPE_MARK_BYTE | b'\\', ..], Some(_)) => {
+                format!("{front}{SCOPE_MARK}{user_pattern}")
+            }
+            (_, Some(rest)) => format!("{front}*{}", String::from_utf8_lossy(rest)),
         };
-        if physical.len() > MAX_NAME_LEN {
+        if physical.len() > MAX_PATTERN_LEN {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
                 format!(
-                    "the pattern has {} bytes with its prefix; at most {MAX_NAME_LEN} are possible",
+                    "the pattern has {} bytes with its prefix; at most {MAX_PATTERN_LEN} are \
+                     possible",
                     physical.len()
                 ),
             ));
@@ -235,22 +249,56 @@ mod tests {
     }
 
     #[test]
-    fn a_physical_pattern_covers_every_logical_match() {
+    fn a_physical_pattern_covers_every_logical_match_and_little_more() {
         let channels = Namespace::channels().with_prefix("p*").with_scope("o", "1");
         for (user_pattern, channel) in [
             ("*", "~x"),
             ("?x", "~x"),
+            ("?x", "ax"),
             ("[~]x", "~x"),
+            ("[^a]x", "~x"),
             ("\\~x", "~x"),
             ("~*", "~x"),
             ("a*", "ab"),
+            ("[ab]*", "ab"),
+            ("\\*x", "*x"),
         ] {
             let physical_pattern = channels.physical_pattern(user_pattern).unwrap();
-            let physical = physical(&channels, channel);
-            assert!(
-                pattern::matches(physical_pattern.as_bytes(), physical.as_bytes()),
-                "{user_pattern} as {physical_pattern} on {physical}"
-            );
+            let matches = |channel| {
+                let physical = physical(&channels, channel);
+                pattern::matches(physical_pattern.as_bytes(), physical.as_bytes())
+            };
+            assert!(pattern::matches(
+                user_pattern.as_bytes(),
+                channel.as_bytes()
+            ));
+            assert!(matches(channel), "{user_pattern} as {physical_pattern}");
+            let takes_all = user_pattern == "*";
+            assert_eq!(matches("other"), takes_all, "{physical_pattern}");
         }
+    }
+
+    #[test]
+    fn any_name_may_be_escaped_to_a_pattern() {
+        let channels = Namespace::channels().with_prefix("[");
+        let name = "*".repeat(MAX_NAME_LEN - 1);
+        assert!(channels.physical(&name).is_ok());
+        assert!(channels.physical_pattern(&pattern::escape(&name)).is_ok());
+        let error = channels.physical_pattern(&"a".repeat(MAX_PATTERN_LEN - 1));
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_range_beyond_ascii_is_refused() {
+        let error = Namespace::channels().physical_pattern("x[b-é]");
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert!(Namespace::channels().physical_pattern("é[éa-z]").is_ok());
+    }
+
+    #[test]
+    fn the_bare_prefix_is_no_name() {
+        let keys = Namespace::keys().with_prefix("p:");
+        assert_eq!(keys.logical("p:"), None);
+        assert_eq!(keys.logical("p:k"), Some("k"));
     }
 }

@@ -15,7 +15,8 @@
 /// | `\*` | the byte after the backslash, also inside of brackets |
 ///
 /// As in Redis, a bracket that is not closed ends with the pattern, and a backslash at the end
-/// stands for itself. `?` is one byte, not one character.
+/// stands for itself. `?` is one byte, not one character. What a range with an end beyond ASCII
+/// matches depends on the machine that Redis runs on, so a store refuses such a pattern.
 ///
 /// ```
 /// use store_core::pattern::matches;
@@ -74,7 +75,7 @@ pub fn escape(text: &str) -> String {
 
 /// Matches `byte` against the first element of `pattern`, which is not a star; answers the rest of
 /// the pattern.
-fn match_one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
+pub(crate) fn match_one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
     match pattern {
         [] => None,
         [b'?', rest @ ..] => Some(rest),
@@ -109,6 +110,32 @@ fn match_class(mut class: &[u8], byte: u8) -> (bool, &[u8]) {
                 found |= *literal == byte;
                 rest
             }
+        };
+    }
+}
+
+/// Whether every range in a bracket goes from ASCII to ASCII.
+pub(crate) fn has_ascii_ranges(mut pattern: &[u8]) -> bool {
+    let mut is_in_bracket = false;
+    loop {
+        pattern = match pattern {
+            [] => return true,
+            [b'\\', _, rest @ ..] => rest,
+            [b'[', b'^', rest @ ..] | [b'[', rest @ ..] if !is_in_bracket => {
+                is_in_bracket = true;
+                rest
+            }
+            [b']', rest @ ..] if is_in_bracket => {
+                is_in_bracket = false;
+                rest
+            }
+            [from, b'-', to, rest @ ..] if is_in_bracket => {
+                if !(from.is_ascii() && to.is_ascii()) {
+                    return false;
+                }
+                rest
+            }
+            [_, rest @ ..] => rest,
         };
     }
 }
@@ -159,6 +186,25 @@ mod tests {
             &"a*".repeat(60),
             &"a".repeat(4_000).replace("aaaa", "aaab")[1..59]
         ));
+    }
+
+    #[test]
+    fn ranges_are_told_from_what_looks_like_them() {
+        let has = |pattern: &str| has_ascii_ranges(pattern.as_bytes());
+        for fine in [
+            "é-é",
+            "[a-z]é-é",
+            "[é]",
+            "[a-z]-é",
+            "[]é-é",
+            "\\[a-é]",
+            "[é",
+        ] {
+            assert!(has(fine), "{fine}");
+        }
+        for not in ["[a-é]", "[^é-z]", "x[ab-é", "[[-é]", "[a-zé-é]"] {
+            assert!(!has(not), "{not}");
+        }
     }
 
     #[test]
