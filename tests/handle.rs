@@ -278,9 +278,9 @@ async fn the_characters_of_a_prefix_are_not_part_of_a_pattern() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_pattern_is_as_long_as_a_name_at_most() -> Result<()> {
+async fn a_pattern_is_as_long_as_an_escaped_name_at_most() -> Result<()> {
     let store = store().with_prefix("p:");
-    let longest = "c".repeat(MAX_NAME_LEN - "p:".len());
+    let longest = "c".repeat(2 * MAX_NAME_LEN - "p:".len());
     store.subscribe_pattern::<i32>(&longest).await?;
     for pattern in ["", &format!("{longest}c")] {
         let error = store.subscribe_pattern::<i32>(pattern).await.unwrap_err();

@@ -20,17 +20,17 @@ pub(crate) fn parse(url: &str) -> Result<RedisOptions> {
         return Err(invalid(format!("the URL has no scheme; {SHAPE}")));
     };
     let mut options = RedisOptions::new();
-    let unix = match scheme {
+    let unix = match &*scheme.to_ascii_lowercase() {
         "redis" => false,
         "redis+unix" | "unix" => true,
         "rediss" => {
             enable_tls(&mut options)?;
             false
         }
+        // Not repeated: what stands there may be a password.
         _ => {
             return Err(invalid(format!(
-                "unknown scheme {:?}; it must be redis, rediss or redis+unix",
-                shown(scheme)
+                "the scheme is none of redis, rediss and redis+unix; {SHAPE}"
             )));
         }
     };

@@ -64,7 +64,10 @@ fn options_stand_in_the_query() {
 fn a_mistake_is_named_with_what_would_be_right() {
     for (url, expected) in [
         ("localhost:6379", "no scheme"),
-        ("http://h", "unknown scheme \"http\""),
+        (
+            "http://h",
+            "the scheme is none of redis, rediss and redis+unix",
+        ),
         ("redis://h/two", "database \"two\" is not a number"),
         ("redis://h/-1", "database \"-1\" is not a number"),
         ("redis://h/1/2", "is not a number"),
@@ -141,4 +144,11 @@ fn no_error_repeats_a_password() {
             "{url}: {text}"
         );
     }
+}
+
+#[test]
+fn the_case_of_the_scheme_does_not_matter_and_a_wrong_one_is_not_shown() {
+    assert!(parse("REDIS://h").is_ok());
+    let error = parse("redis:hunter2://h").unwrap_err().to_string();
+    assert!(!error.contains("hunter2"), "{error}");
 }
