@@ -15,9 +15,10 @@ pub trait Scan: Send + Sync {
     ///
     /// The first page has no `cursor`; the next one is asked for with the cursor that came back,
     /// until none does. `page_size` is a hint. A cursor that the backend may not know any more, as
-    /// after its restart, is refused as [`Unavailable`](crate::ErrorKind::Unavailable). A key that is there during the whole scan comes at
-    /// least once; one that comes or goes meanwhile may or may not; none comes that does not begin
-    /// with `prefix`.
+    /// after its restart, is refused as [`Unavailable`](crate::ErrorKind::Unavailable).
+    ///
+    /// A key that is there during the whole scan comes at least once; one that comes or goes
+    /// meanwhile may or may not; none comes that does not begin with `prefix`.
     async fn scan_page(
         &self,
         prefix: &str,
