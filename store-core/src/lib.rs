@@ -5,6 +5,7 @@ mod batch;
 mod capability;
 pub mod codec;
 pub mod counter;
+mod counting;
 mod error;
 mod event;
 mod exchange;
