@@ -70,7 +70,8 @@ impl Listener {
         }
     }
 
-    /// Lets the handler run until the store is closed or the runtime ends.
+    /// Lets the handler run until the store is closed or its last clone is dropped, or the runtime
+    /// ends.
     pub fn detach(mut self) {
         self.stop_on_drop = false;
     }

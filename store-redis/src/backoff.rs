@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn who_is_refused_asks_less_than_twice_a_second() {
         let options = RedisOptions::new();
-        let refused = error::handshake_refused(&options, "WRONGPASS", "");
+        let refused = error::handshake_refused(&options, None, "WRONGPASS", "");
         let mut backoff = Backoff::new();
         for _ in 0..20 {
             let wait = backoff.next_wait_after(&refused);

@@ -61,9 +61,14 @@ impl Payload<'_> {
     pub(crate) fn answer<'b>(&self, bytes: &'b [u8]) -> Option<Frame<'b>> {
         let mut at = 0;
         let mut next = || {
-            let (frame, length) = resp::parse(&bytes[at..]).ok()??;
-            at += length;
-            Some(frame)
+            loop {
+                let is_push = at > 0 && bytes.get(at) == Some(&resp::PUSH);
+                let (frame, length) = resp::parse(&bytes[at..]).ok()??;
+                at += length;
+                if !is_push {
+                    return Some(frame);
+                }
+            }
         };
         match self {
             Self::One(_) | Self::Script(_) => next(),

@@ -124,6 +124,11 @@ impl Connection {
         Ok(answer)
     }
 
+    /// How often something has arrived from the server.
+    pub(crate) fn heard(&self) -> u64 {
+        self.queue.heard()
+    }
+
     /// Keeps further calls from using this connection, and has it replaced.
     pub(crate) fn condemn(&self, reason: Condemned) {
         // The first reason stands.

@@ -77,13 +77,12 @@ impl Provider {
 
     /// Asks, and waits for at most `patience`.
     pub(crate) async fn ask(&self, patience: Duration) -> Result<Credentials, Failure> {
-        let mut answer: Option<Answer> = None;
+        let mut asked = Asked(None);
         let asked = poll_fn(|context| {
             let polled = catch_unwind(AssertUnwindSafe(|| {
-                let answer = answer.get_or_insert_with(|| (self.0)());
+                let answer = asked.0.get_or_insert_with(|| (self.0)());
                 answer.as_mut().poll(context)
             }));
-            // A panic here would end the task that keeps the connection.
             polled.unwrap_or_else(|_panic| {
                 Poll::Ready(Err(Error::new(ErrorKind::Backend, "it panicked")))
             })
@@ -92,6 +91,16 @@ impl Provider {
             Ok(answer) => answer.map_err(|cause| error::no_credentials(&cause)),
             Err(_elapsed) => Err(error::no_credentials_in_time(patience)),
         }
+    }
+}
+
+/// An answer that is waited for. A panic, also when it is dropped, would end the task that keeps the
+/// connection.
+struct Asked(Option<Answer>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let _ = catch_unwind(AssertUnwindSafe(|| self.0 = None));
     }
 }
 
@@ -134,6 +143,22 @@ mod tests {
         assert_eq!(failed.kind, ErrorKind::Unavailable);
         assert!(failed.to_string().contains("it panicked"), "{failed}");
         let failed = failure(Provider::new(std::future::pending)).await;
+        assert!(failed.to_string().contains("within 1s"), "{failed}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_panics_when_it_is_given_up_is_a_failure() {
+        struct Bug;
+        impl Drop for Bug {
+            fn drop(&mut self) {
+                panic!("a bug");
+            }
+        }
+        let panics = || async {
+            let _bug = Bug;
+            std::future::pending().await
+        };
+        let failed = failure(Provider::new(panics)).await;
         assert!(failed.to_string().contains("within 1s"), "{failed}");
     }
 }

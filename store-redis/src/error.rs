@@ -8,7 +8,7 @@ use std::time::Duration;
 use store_core::{Error, ErrorKind};
 
 use crate::command::{Effect, Payload};
-use crate::options::Address;
+use crate::options::{Address, RedisOptions};
 use crate::resp::{self, Frame};
 
 pub(crate) use connecting::*;
@@ -265,12 +265,17 @@ pub(crate) fn scan_interrupted() -> Error {
 }
 
 /// No permit came free within the deadline. Nothing was sent.
-pub(crate) fn too_many_calls(max_in_flight: usize, timeout: Duration) -> Error {
+pub(crate) fn too_many_calls(options: &RedisOptions) -> Error {
+    let RedisOptions {
+        max_in_flight,
+        call_timeout,
+        ..
+    } = options;
     Error::new(
         ErrorKind::Unavailable,
         format!(
             "{max_in_flight} calls (max_in_flight) were waiting for Redis already, and none of \
-             them ended within {timeout:?}; try again"
+             them ended within {call_timeout:?}; try again"
         ),
     )
 }
@@ -341,12 +346,16 @@ pub(crate) fn not_confirmed(timeout: Duration) -> Error {
 
 /// Some entries of a batch failed, the first with `first`.
 pub(crate) fn batch(first: Error, written: usize, total: usize) -> Error {
-    if written == 0 || first.kind() != ErrorKind::Unavailable {
+    if written == 0 {
         return first;
     }
-    // `Unavailable` would say that nothing was applied.
+    let kind = match first.kind() {
+        // It would say that nothing was applied.
+        ErrorKind::Unavailable => ErrorKind::Indeterminate,
+        kind => kind,
+    };
     Error::new(
-        ErrorKind::Indeterminate,
+        kind,
         format!("{written} of {total} entries were written; the first other one: {first}"),
     )
 }

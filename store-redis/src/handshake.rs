@@ -49,7 +49,7 @@ pub(crate) async fn shake_hands(
             let parsed = resp::parse(&received)
                 .map_err(|_| error::handshake(options, "the answer is not Redis's protocol"))?;
             if let Some((frame, length)) = parsed {
-                check(*step, frame, options)?;
+                check(*step, frame, options, credentials)?;
                 received.advance(length);
                 break;
             }
@@ -71,7 +71,12 @@ pub(crate) async fn shake_hands(
     Ok(())
 }
 
-fn check(step: Step, frame: Frame<'_>, options: &RedisOptions) -> Result<(), Failure> {
+fn check(
+    step: Step,
+    frame: Frame<'_>,
+    options: &RedisOptions,
+    credentials: Option<&Credentials>,
+) -> Result<(), Failure> {
     let Frame::Error(line) = frame else {
         let asked = matches!(step, Step::Role | Step::OptionalRole) && !options.allow_replica;
         let is_replica = asked && reply::is_replica(frame).unwrap_or(false);
@@ -89,7 +94,8 @@ fn check(step: Step, frame: Frame<'_>, options: &RedisOptions) -> Result<(), Fai
     if passes {
         return Ok(());
     }
-    Err(error::handshake_refused(options, &code, &detail))
+    let password = credentials.map(|credentials| credentials.password.reveal());
+    Err(error::handshake_refused(options, password, &code, &detail))
 }
 
 fn steps(

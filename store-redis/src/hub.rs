@@ -5,22 +5,24 @@
 //! what is said on one connection is the session's.
 
 use std::fmt;
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use store_core::{RawEvent, RawSubscription, Result};
-use tokio::sync::Notify;
+use store_core::{Error, RawEvent, RawSubscription, Result};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::error::{self, Failure};
+use crate::permits::{NoPermit, Permits};
 use crate::registry::{Kind, Registry};
 use crate::ring::Ring;
 use crate::session::Session;
-use crate::transport::{Purpose, Transport};
+use crate::transport::{Place, Purpose, Transport};
 
 /// The subscriptions of a driver. Its task ends when the hub is closed or dropped.
 pub(crate) struct Hub {
@@ -34,18 +36,15 @@ pub(crate) struct Shared {
     registry: Mutex<Registry>,
     /// The registry has something to send.
     pub(crate) work: Notify,
+    /// One for each subscription that is not confirmed yet, as for each call.
+    permits: Permits,
     /// Why there is no connection, while one is wanted.
     trouble: Mutex<Option<Failure>>,
 }
 
 impl Hub {
     pub(crate) fn new(transport: Arc<Transport>) -> Self {
-        let shared = Arc::new(Shared {
-            registry: Mutex::new(Registry::new(transport.options.limits())),
-            transport,
-            work: Notify::new(),
-            trouble: Mutex::new(None),
-        });
+        let shared = Arc::new(Shared::new(transport));
         let task = tokio::spawn(run(Arc::clone(&shared)));
         Self {
             shared,
@@ -60,7 +59,16 @@ impl Hub {
     /// `PermissionDenied` if the server refuses, `Unavailable` if it did not answer in time (the
     /// subscription is then given up), `Closed`.
     pub(crate) async fn subscribe(&self, kind: Kind, name: &str) -> Result<RawSubscription> {
-        let joined = self.shared.registry().join(kind, name);
+        let options = &self.shared.transport.options;
+        let deadline = Instant::now() + options.call_timeout;
+        let permit = self.shared.permits.acquire(deadline).await;
+        // Kept here as well: without a connection nothing is sent that could keep it.
+        let permit = Arc::new(permit.map_err(|none| match none {
+            NoPermit::Closed => error::closed(),
+            NoPermit::Late => self.late(error::too_many_calls(options)),
+        })?);
+        let held = Some(Arc::clone(&permit));
+        let joined = self.shared.registry().join(kind, name, held);
         let joined = joined.ok_or_else(error::closed)?;
         // From here on a dropped call leaves as a dropped subscription does.
         let subscriber = Subscriber {
@@ -71,15 +79,20 @@ impl Hub {
             number: joined.number,
         };
         self.shared.work.notify_one();
-        let options = &self.shared.transport.options;
-        match timeout(options.call_timeout, joined.confirmed).await {
+        match timeout_at(deadline, joined.confirmed).await {
             Ok(Ok(Ok(()))) => Ok(RawSubscription::new(subscriber)),
             Ok(Ok(Err(refused))) => Err(refused.into_error()),
             Ok(Err(_closed)) => Err(error::closed()),
-            Err(_elapsed) => Err(match &*self.shared.trouble() {
-                Some(cause) => error::no_connection(&options.address, options.call_timeout, cause),
-                None => error::not_confirmed(options.call_timeout),
-            }),
+            Err(_elapsed) => Err(self.late(error::not_confirmed(options.call_timeout))),
+        }
+    }
+
+    /// Why a subscription did not come about in time, if not for lack of a connection.
+    fn late(&self, otherwise: Error) -> Error {
+        let options = &self.shared.transport.options;
+        match &*self.shared.trouble() {
+            Some(cause) => error::no_connection(&options.address, options.call_timeout, cause),
+            None => otherwise,
         }
     }
 
@@ -97,7 +110,7 @@ impl Hub {
 
     /// Ends every subscription, the connection and the task.
     pub(crate) async fn close(&self) {
-        self.shared.registry().close();
+        self.shared.close();
         let task = self
             .task
             .lock()
@@ -113,7 +126,7 @@ impl Hub {
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        self.shared.registry().close();
+        self.shared.close();
         let task = self.task.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(task) = task.take() {
             task.abort();
@@ -128,8 +141,23 @@ impl fmt::Debug for Hub {
 }
 
 impl Shared {
+    pub(crate) fn new(transport: Arc<Transport>) -> Self {
+        Self {
+            registry: Mutex::new(Registry::new(transport.options.limits())),
+            permits: Permits::new(transport.options.max_in_flight),
+            transport,
+            work: Notify::new(),
+            trouble: Mutex::new(None),
+        }
+    }
+
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        self.permits.close();
+        self.registry().close();
     }
 
     fn trouble(&self) -> MutexGuard<'_, Option<Failure>> {
@@ -169,7 +197,17 @@ struct End(Arc<Shared>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.0.registry().close();
+        self.0.close();
+    }
+}
+
+/// Resolves once the commands are connected to another address than they were.
+async fn has_moved(commands: &mut watch::Receiver<Place>) {
+    let began = *commands.borrow();
+    let moved = commands.wait_for(|place| place.is_elsewhere(&began));
+    if moved.await.is_err() {
+        // Their transport is gone, and everything with it.
+        pending::<()>().await;
     }
 }
 
@@ -183,8 +221,13 @@ async fn run(shared: Arc<Shared>) {
             shared.work.notified().await;
         }
         // From before the attempt on, so that nothing changes unnoticed.
-        let commands = shared.transport.commands.subscribe();
-        let (cause, wait) = match shared.transport.open(Purpose::PubSub).await {
+        let mut commands = shared.transport.commands.subscribe();
+        let opened = tokio::select! {
+            opened = shared.transport.open(Purpose::PubSub) => opened,
+            // Where the commands were, nobody may be any more.
+            () = has_moved(&mut commands) => continue,
+        };
+        let (cause, wait) = match opened {
             Ok((socket, peer)) => {
                 let began = Instant::now();
                 shared.registry().connected();
@@ -202,5 +245,37 @@ async fn run(shared: Arc<Shared>) {
         };
         *shared.trouble() = shared.registry().is_wanted().then_some(cause);
         sleep(wait).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::options::RedisOptions;
+
+    #[tokio::test]
+    async fn an_attempt_to_connect_is_given_up_where_the_commands_have_gone_elsewhere() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let options = RedisOptions::new()
+            .address("127.0.0.1", silent.local_addr().unwrap().port())
+            .connect_timeout(Duration::from_secs(3600));
+        let transport = Arc::new(Transport::new(options).unwrap());
+        let hub = Hub::new(Arc::clone(&transport));
+        let soon = Duration::from_secs(10);
+        tokio::select! {
+            _ = hub.subscribe(Kind::Channel, "c") => panic!("nobody answers"),
+            (_socket, _) = async {
+                let waits = silent.accept().await.unwrap();
+                transport.note(other.local_addr().ok(), &Ok(()));
+                timeout(soon, other.accept()).await.unwrap().unwrap();
+                waits
+            } => {}
+        }
     }
 }

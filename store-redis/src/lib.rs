@@ -11,6 +11,7 @@ mod handshake;
 mod hub;
 mod link;
 mod options;
+mod permits;
 mod queue;
 mod registry;
 mod reply;

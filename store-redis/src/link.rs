@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use store_core::{Error, Health, Result};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -16,6 +16,7 @@ use crate::backoff::Backoff;
 use crate::command::{self, Effect, Request};
 use crate::connection::{Condemned, Connection, Silence};
 use crate::error::{self, Failure, Remedy};
+use crate::permits::{NoPermit, Permits};
 use crate::queue::Loss;
 use crate::reply::{self, Refusal};
 use crate::resp::Frame;
@@ -40,7 +41,7 @@ pub(crate) struct Shared {
     /// One for each call that may be in flight. A call has it also while it waits for a connection,
     /// so that a server that is gone holds up no more calls than one that is slow, and leaves it
     /// with its request if it does not wait for the answer.
-    permits: Arc<Semaphore>,
+    permits: Permits,
     state: watch::Sender<State>,
 }
 
@@ -69,7 +70,7 @@ impl Link {
         let (socket, _) = opened.map_err(Failure::into_error)?;
         let (connection, wire) = Connection::new(socket, 1);
         let shared = Arc::new(Shared {
-            permits: Arc::new(Semaphore::new(transport.options.max_in_flight)),
+            permits: Permits::new(transport.options.max_in_flight),
             state: watch::Sender::new(State::Up(Arc::clone(&connection))),
             transport,
         });
@@ -264,25 +265,11 @@ impl Link {
 
     /// The right to have a call in flight, waited for until `deadline`.
     async fn permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit> {
-        let permits = || Arc::clone(&self.shared.permits);
-        match permits().try_acquire_owned() {
-            Ok(permit) => return Ok(permit),
-            Err(TryAcquireError::Closed) => return Err(error::closed()),
-            Err(TryAcquireError::NoPermits) => {}
-        }
-        match timeout_at(deadline, permits().acquire_owned()).await {
-            Ok(Err(_closed)) => return Err(error::closed()),
-            // A permit that comes together with the deadline comes too late: where many calls end at
-            // once, the others that waited as long would all be sent, for nobody.
-            Ok(Ok(permit)) if Instant::now() < deadline => return Ok(permit),
-            Ok(Ok(_)) | Err(_) => {}
-        }
-        Err(match &*self.shared.state.borrow() {
-            State::Down { cause, .. } => self.no_connection(cause),
-            _ => {
-                let options = &self.shared.transport.options;
-                error::too_many_calls(options.max_in_flight, options.call_timeout)
-            }
+        let acquired = self.shared.permits.acquire(deadline).await;
+        acquired.map_err(|none| match (none, &*self.shared.state.borrow()) {
+            (NoPermit::Closed, _) => error::closed(),
+            (NoPermit::Late, State::Down { cause, .. }) => self.no_connection(cause),
+            (NoPermit::Late, _) => error::too_many_calls(&self.shared.transport.options),
         })
     }
 

@@ -249,7 +249,8 @@ impl RedisOptions {
 
     /// Sets how many calls may be sent and unanswered at the same time; 1024 by default. Further
     /// ones wait, up to their deadline, and are then [`ErrorKind::Unavailable`]: they were never
-    /// sent. Each that is sent takes up to twice the memory of its value until it is answered.
+    /// sent. Each that is sent takes up to twice the memory of its value until it is answered. As
+    /// many subscriptions may wait for their confirmation, beside the calls.
     #[must_use]
     pub fn max_in_flight(mut self, calls: usize) -> Self {
         self.max_in_flight = calls;
@@ -264,8 +265,8 @@ impl RedisOptions {
         self
     }
 
-    /// Sets how many bytes of messages a subscription holds for its reader; 32 MiB by default.
-    /// One message may be longer.
+    /// Sets how many bytes of messages and of their channels' names a subscription holds for its
+    /// reader; 32 MiB by default. One message may be longer.
     #[must_use]
     pub fn subscription_buffer_bytes(mut self, bytes: usize) -> Self {
         self.subscription_buffer_bytes = bytes;

@@ -4,6 +4,7 @@
 //! at which a request is either taken, and perhaps executed, or certainly is not.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
@@ -51,6 +52,7 @@ impl Reply {
 #[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
+    heard: AtomicU64,
 }
 
 #[derive(Default)]
@@ -117,6 +119,16 @@ impl Queue {
         }
         state.taken += taken as u64;
         taken
+    }
+
+    /// Something has arrived from the server.
+    pub(crate) fn hear(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often something has arrived.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
     }
 
     /// Refuses further requests, and tells those that wait that they were not sent.

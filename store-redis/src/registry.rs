@@ -3,13 +3,13 @@
 //! Pure bookkeeping without I/O. A connection takes the commands from here, reports what the
 //! server said, and hands in the messages.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use store_core::{Gap, GapReason};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::error::Failure;
 use crate::ring::{Limits, Ring};
@@ -22,7 +22,7 @@ pub(crate) enum Kind {
 }
 
 /// Something to send to the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Command {
     /// Subscribe. The confirmation is for all members numbered below `before`: for those that
     /// join later there is a command of their own, so that none sees a message that was published
@@ -31,6 +31,8 @@ pub(crate) enum Command {
         kind: Kind,
         name: Arc<str>,
         before: u64,
+        /// Of who asked for it, and may have given up meanwhile.
+        _permit: Option<Arc<OwnedSemaphorePermit>>,
     },
     /// Unsubscribe.
     Leave { kind: Kind, name: Arc<str> },
@@ -43,6 +45,8 @@ pub(crate) struct Registry {
     patterns: HashMap<Arc<str>, Vec<Member>>,
     /// None without a connection: the next one is asked for everything.
     outbox: Option<VecDeque<Command>>,
+    /// What the server was to forget and put off.
+    unforgotten: HashSet<(Kind, Arc<str>)>,
     next_number: u64,
     limits: Limits,
     closed: bool,
@@ -82,14 +86,20 @@ impl Registry {
             channels: HashMap::new(),
             patterns: HashMap::new(),
             outbox: None,
+            unforgotten: HashSet::new(),
             next_number: 0,
             limits,
             closed: false,
         }
     }
 
-    /// Adds a subscription; `None` once closed.
-    pub(crate) fn join(&mut self, kind: Kind, name: &str) -> Option<Joined> {
+    /// Adds a subscription; `None` once closed. The command to the server keeps `permit`.
+    pub(crate) fn join(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        permit: Option<Arc<OwnedSemaphorePermit>>,
+    ) -> Option<Joined> {
         if self.closed {
             return None;
         }
@@ -112,6 +122,7 @@ impl Registry {
             kind,
             name,
             before: number + 1,
+            _permit: permit,
         });
         Some(Joined {
             number,
@@ -182,6 +193,11 @@ impl Registry {
         self.forget_if_empty(kind, name);
     }
 
+    /// The server put off a [`Command::Leave`].
+    pub(crate) fn leaving_put_off(&mut self, kind: Kind, name: Arc<str>) {
+        self.unforgotten.insert((kind, name));
+    }
+
     /// Whether the server refuses a subscription that it once confirmed.
     pub(crate) fn has_refused(&self) -> bool {
         let mut members = self
@@ -192,14 +208,21 @@ impl Registry {
         members.any(|member| matches!(member.state, MemberState::Refused))
     }
 
-    /// Asks again for what is not confirmed.
+    /// Asks again for what is not confirmed, and to forget what was not forgotten.
     pub(crate) fn ask_again(&mut self) {
+        for (kind, name) in mem::take(&mut self.unforgotten) {
+            // Who joined meanwhile needs it, and will leave.
+            if !self.topics(kind).contains_key(&name) {
+                self.send(Command::Leave { kind, name });
+            }
+        }
         self.ask_for(|member| !matches!(member.state, MemberState::Live));
     }
 
     /// The connection is gone, and all that was sent through it.
     pub(crate) fn connection_lost(&mut self) {
         self.outbox = None;
+        self.unforgotten.clear();
         let topics = self.channels.values_mut().chain(self.patterns.values_mut());
         for member in topics.flatten() {
             if matches!(member.state, MemberState::Live) {
@@ -295,6 +318,7 @@ impl Registry {
                         kind,
                         name: Arc::clone(name),
                         before,
+                        _permit: None,
                     });
                 }
             }

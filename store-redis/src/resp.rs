@@ -19,6 +19,9 @@ pub(crate) enum Frame<'a> {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Malformed;
 
+/// How a push begins: what the server sends without having been asked.
+pub(crate) const PUSH: u8 = b'>';
+
 /// The longest bulk string: Redis's own limit of 512 MiB.
 const MAX_BULK: i64 = 512 << 20;
 const MAX_ELEMENTS: i64 = 1 << 20;
@@ -38,23 +41,30 @@ pub(crate) fn parse(input: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Malforme
 #[derive(Debug, Default)]
 pub(crate) struct Framer {
     at: usize,
-    missing: Option<usize>,
+    /// The frames that are not complete, and the items of the first of them, if it has begun.
+    missing: Option<(usize, usize)>,
 }
 
 impl Framer {
     /// The length of the first `frames` frames of `input`, or `None` where they are not complete
-    /// yet: then `input` must be the same again, with more behind it.
+    /// yet: then `input` must be the same again, with more behind it. Pushes between them are not
+    /// counted.
     pub(crate) fn end(&mut self, input: &[u8], frames: usize) -> Result<Option<usize>, Malformed> {
         let mut reader = Reader { input, at: self.at };
-        let mut missing = self.missing.take().unwrap_or(frames);
-        while missing > 0 {
+        let (mut frames, mut items) = self.missing.take().unwrap_or((frames, 0));
+        while frames > 0 || items > 0 {
+            let is_between = items == 0 && self.at > 0 && input.get(self.at) == Some(&PUSH);
             let Some(item) = reader.item()? else {
-                self.missing = Some(missing);
+                self.missing = Some((frames, items));
                 return Ok(None);
             };
-            missing -= 1;
+            if items == 0 {
+                items = 1;
+                frames -= usize::from(!is_between);
+            }
+            items -= 1;
             if let Item::Elements(count) = item {
-                missing += count;
+                items += count;
             }
             self.at = reader.at;
         }
@@ -239,6 +249,24 @@ mod tests {
             let twice = [frame, frame, b"+more"].concat();
             assert_eq!(framer.end(&twice, 2), Ok(Some(2 * frame.len())));
         }
+    }
+
+    #[test]
+    fn pushes_between_frames_are_not_counted() {
+        let push = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
+        let input = format!("+OK\r\n{push}{push}*2\r\n:1\r\n:2\r\n+more");
+        let input = input.as_bytes();
+        let expected = input.len() - "+more".len();
+        let mut framer = Framer::default();
+        for length in 0..expected {
+            assert_eq!(framer.end(&input[..length], 2), Ok(None), "{length} bytes");
+        }
+        assert_eq!(framer.end(input, 2), Ok(Some(expected)));
+        assert_eq!(
+            framer.end(push.as_bytes(), 1),
+            Ok(Some(push.len())),
+            "what is first is what was asked for"
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) struct Ring {
 pub(crate) struct Limits {
     /// Messages, at least one.
     pub(crate) messages: usize,
-    /// Bytes of payload; a single message may be longer.
+    /// Bytes of messages and of their channels' names; a single message may be longer.
     pub(crate) bytes: usize,
 }
 
@@ -93,14 +93,15 @@ impl Ring {
     /// Adds a message; where there is no room, the oldest ones go and are counted.
     pub(crate) fn push(&self, channel: Arc<str>, message: Bytes) {
         let mut inner = self.lock();
+        let bytes = size(&channel, &message);
         while inner.messages > 0
             && (inner.messages >= self.limits.messages
-                || inner.bytes.saturating_add(message.len()) > self.limits.bytes)
+                || inner.bytes.saturating_add(bytes) > self.limits.bytes)
         {
             inner.lose_oldest();
         }
         inner.messages += 1;
-        inner.bytes += message.len();
+        inner.bytes += bytes;
         inner.entries.push_back(Entry::Message { channel, message });
         wake(inner);
     }
@@ -137,7 +138,7 @@ impl Ring {
                 Some(Entry::Losses(losses)) => inner.lost = losses,
                 Some(Entry::Message { channel, message }) => {
                     inner.messages -= 1;
-                    inner.bytes -= message.len();
+                    inner.bytes -= size(&channel, &message);
                     return Poll::Ready(Some(RawEvent::Message { channel, message }));
                 }
                 None if inner.closed => return Poll::Ready(None),
@@ -160,10 +161,10 @@ impl Inner {
         while let Some(entry) = self.entries.pop_front() {
             match entry {
                 Entry::Losses(losses) => self.lost.merge(losses),
-                Entry::Message { message, .. } => {
+                Entry::Message { channel, message } => {
                     self.lost.lagged += 1;
                     self.messages -= 1;
-                    self.bytes -= message.len();
+                    self.bytes -= size(&channel, &message);
                     break;
                 }
             }
@@ -175,6 +176,12 @@ impl Inner {
             self.lost.merge(losses);
         }
     }
+}
+
+/// What a message takes. The name counts, since each message of a pattern has one of its own, as long
+/// as its publisher wants.
+fn size(channel: &str, message: &[u8]) -> usize {
+    channel.len() + message.len()
 }
 
 /// Wakes the reader after the lock is released, so that it does not run into it.
@@ -246,7 +253,7 @@ mod tests {
     fn the_payload_is_bounded_in_bytes_too() {
         let ring = Ring::new(Limits {
             messages: 100,
-            bytes: 4,
+            bytes: 6,
         });
         for text in ["aa", "bb", "cc"] {
             push(&ring, text);
@@ -254,6 +261,20 @@ mod tests {
         assert_eq!(drain(&ring), ["Lagged Some(1)", "bb", "cc"]);
         push(&ring, "too long for the bound");
         assert_eq!(drain(&ring), ["too long for the bound"]);
+        assert_eq!(ring.lock().bytes, 0);
+    }
+
+    #[test]
+    fn the_names_of_channels_are_bounded_as_well() {
+        let ring = Ring::new(Limits {
+            messages: 100,
+            bytes: 10,
+        });
+        for name in ["12345678", "23456789"] {
+            ring.push(name.into(), Bytes::new());
+        }
+        push(&ring, "1");
+        assert_eq!(drain(&ring), ["Lagged Some(1)", "", "1"]);
         assert_eq!(ring.lock().bytes, 0);
     }
 

@@ -91,6 +91,12 @@ impl<'a> Session<'a> {
         let options = &self.shared.transport.options;
         let patience = options.patience();
         loop {
+            // Not left to the timer, which would never have its turn where there is always
+            // something to read.
+            if self.retry_at.is_some_and(|at| at <= Instant::now()) {
+                self.retry_at = None;
+                self.shared.registry().ask_again();
+            }
             self.write_commands();
             if received.is_empty() && received.capacity() > KEPT_SIZE {
                 received = BytesMut::new();
@@ -130,10 +136,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 () = self.shared.work.notified() => {}
-                () = sleep_until(retry_at), if self.retry_at.is_some() => {
-                    self.retry_at = None;
-                    self.shared.registry().ask_again();
-                }
+                () = sleep_until(retry_at), if self.retry_at.is_some() => {}
                 () = sleep_until(pulse) => {
                     if self.ping_sent.is_some() {
                         return error::connection_lost("the server did not answer");
@@ -179,6 +182,12 @@ impl<'a> Session<'a> {
         self.sent.push_back(Sent::Ping);
         self.ping_sent = Some(now);
         self.next_ping = now + HEARTBEAT;
+    }
+
+    /// Others may be waiting already, and must not wait longer.
+    fn retry_after(&mut self, wait: Duration) {
+        let at = Instant::now() + wait;
+        self.retry_at = Some(self.retry_at.map_or(at, |earlier| earlier.min(at)));
     }
 
     async fn read_frames(&mut self, received: &mut BytesMut) -> Result<(), String> {
@@ -266,7 +275,10 @@ impl<'a> Session<'a> {
         if verb != expected.as_bytes() || confirmed != name.as_bytes() {
             return Err(unfit());
         }
-        if let Command::Join { kind, name, before } = &command {
+        if let Command::Join {
+            kind, name, before, ..
+        } = &command
+        {
             self.shared.registry().confirmed(*kind, name, *before);
             self.has_confirmed = true;
         }
@@ -279,14 +291,22 @@ impl<'a> Session<'a> {
         match self.sent.pop_front() {
             // It passes, and nothing was done: who waits goes on waiting.
             Some(Sent::Command(Command::Join { .. })) if error::passes(&code) => {
-                self.retry_at = Some(Instant::now() + PUT_OFF_RETRY);
+                self.retry_after(PUT_OFF_RETRY);
                 Ok(())
             }
-            Some(Sent::Command(Command::Join { kind, name, before })) => {
+            Some(Sent::Command(Command::Leave { kind, name })) if error::passes(&code) => {
+                self.shared.registry().leaving_put_off(kind, name);
+                self.retry_after(PUT_OFF_RETRY);
+                Ok(())
+            }
+            Some(Sent::Command(Command::Join {
+                kind, name, before, ..
+            })) => {
                 let mut registry = self.shared.registry();
                 registry.refused(kind, &name, before, &failure);
                 if registry.has_refused() {
-                    self.retry_at = Some(Instant::now() + REFUSED_RETRY);
+                    drop(registry);
+                    self.retry_after(REFUSED_RETRY);
                 }
                 Ok(())
             }
@@ -335,3 +355,6 @@ impl Outgoing {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,9 +77,12 @@ async fn until_lost(shared: &Shared, connection: &Connection, wire: &mut Wire) -
 /// there, and would go on in vain.
 async fn silence(connection: &Connection, options: &RedisOptions) {
     let mut asks_role = !options.allow_replica;
+    let mut wait = HEARTBEAT;
     loop {
         // At once where a call has waited in vain.
-        let _ = timeout(HEARTBEAT, connection.suspected.notified()).await;
+        let _ = timeout(wait, connection.suspected.notified()).await;
+        wait = HEARTBEAT;
+        let heard = connection.heard();
         let deadline = Instant::now() + options.patience();
         let answer = if asks_role {
             let role = command::role(options.protocol);
@@ -89,6 +92,8 @@ async fn silence(connection: &Connection, options: &RedisOptions) {
             pong.map(|pong| pong.map(|()| false))
         };
         match answer {
+            // What arrives is a sign of life as well: a long answer may stand before this one.
+            Err(Silence::Late { .. }) if connection.heard() != heard => wait = Duration::ZERO,
             Err(Silence::Late { .. }) => return,
             Ok(Ok(true)) => connection.condemn(Condemned::Demoted),
             // Any error is a sign of life. One that will not pass, as for a user who may not ask, is
@@ -116,6 +121,50 @@ async fn replace(
                 wait = backoff.next_wait_after(&cause);
                 shared.enter(State::Down { cause, generation });
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_answer_is_a_sign_of_life_for_as_long_as_it_arrives() {
+        // However the last of it meets the questions.
+        for pieces in 1..20 {
+            let (client, mut server) = duplex(64 << 10);
+            let (connection, mut wire) = Connection::new(Box::new(client), 1);
+            let options = RedisOptions::new();
+            let deadline = Instant::now() + options.patience();
+            let mut question = Box::pin(connection.ask(command::ping(), reply::pong, deadline));
+            assert!((&mut question).now_or_never().is_none());
+            assert!((&mut wire).now_or_never().is_none());
+            // Who asked is gone, and the server answers all the same.
+            drop(question);
+            let mut lost = Box::pin(async {
+                tokio::select! {
+                    cause = &mut wire => panic!("{cause}"),
+                    () = silence(&connection, &options) => {}
+                }
+            });
+            server.write_all(b"$1000\r\n").await.unwrap();
+            let trickle = async {
+                for _ in 0..pieces {
+                    sleep(options.patience() * 4 / 5).await;
+                    server.write_all(b"x").await.unwrap();
+                }
+            };
+            tokio::select! {
+                () = &mut lost => panic!("lost before {pieces} pieces had come"),
+                () = trickle => {}
+            }
+            let quiet = Instant::now();
+            lost.await;
+            assert!(quiet.elapsed() <= HEARTBEAT + options.patience());
         }
     }
 }

@@ -47,6 +47,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Whether this is a master, and at another address than `other`.
+    pub(crate) fn is_elsewhere(&self, other: &Self) -> bool {
+        self.is_master && self.peer != other.peer
+    }
+
     /// Whether a connection to `peer` is wrong where it is.
     pub(crate) fn forbids(&self, peer: Option<SocketAddr>) -> bool {
         match self.is_master {
@@ -119,7 +124,7 @@ impl Transport {
         self.commands.send_modify(|place| place.is_master = false);
     }
 
-    fn note(&self, peer: Option<SocketAddr>, shaken: &Result<(), Failure>) {
+    pub(crate) fn note(&self, peer: Option<SocketAddr>, shaken: &Result<(), Failure>) {
         let is_master = match shaken {
             Ok(()) => true,
             Err(cause) if cause.is_replica => false,
@@ -219,8 +224,10 @@ mod tests {
         assert!(!place().forbids(a) && place().forbids(b));
         transport.note(b, &is_replica());
         assert!(!place().forbids(a) && place().forbids(b));
+        let before = place();
         transport.note(b, &Ok(()));
         assert!(place().forbids(a) && !place().forbids(b));
+        assert!(!place().is_elsewhere(&before), "the same address");
         transport.met_replica();
         assert!(!place().forbids(a) && place().forbids(b));
     }

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use crate::crowd::Crowd;
 use crate::queue::{Loss, Queue, Reply};
-use crate::resp::{Framer, Malformed};
+use crate::resp::{Framer, Malformed, PUSH};
 use crate::transport::Socket;
 
 /// How much room there is for what the server sends next, and the least that is worth a read.
@@ -74,7 +74,10 @@ impl Wire {
         let read = pin!(self.socket.read_buf(&mut self.received));
         Poll::Ready(match ready!(read.poll(context)) {
             Ok(0) => Err("the server or the network closed it".to_owned()),
-            Ok(_) => self.deliver(),
+            Ok(_) => {
+                self.queue.hear();
+                self.deliver()
+            }
             Err(cause) => Err(cause.to_string()),
         })
     }
@@ -83,7 +86,7 @@ impl Wire {
         let malformed = |_: Malformed| "the server sent what is not Redis's protocol".to_owned();
         loop {
             // Nobody asked for a push, and nobody misses it.
-            let is_push = self.received.first() == Some(&b'>');
+            let is_push = self.received.first() == Some(&PUSH);
             let answers = match self.unanswered.front() {
                 _ if is_push => 1,
                 Some(front) => front.answers,

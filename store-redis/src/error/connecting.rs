@@ -55,8 +55,13 @@ pub(crate) fn handshake(options: &RedisOptions, cause: &str) -> Failure {
     )
 }
 
-/// The server refused the handshake.
-pub(crate) fn handshake_refused(options: &RedisOptions, code: &str, detail: &str) -> Failure {
+/// The server refused the handshake, in which `password` was sent.
+pub(crate) fn handshake_refused(
+    options: &RedisOptions,
+    password: Option<&str>,
+    code: &str,
+    detail: &str,
+) -> Failure {
     let has = |text| code == "ERR" && detail.contains(text);
     let failure = if has("nknown command") && has("HELLO") {
         reply("NOPROTO", "")
@@ -64,7 +69,18 @@ pub(crate) fn handshake_refused(options: &RedisOptions, code: &str, detail: &str
         // Of a database, since it is the only number that is sent.
         reply(code, "DB index is out of range")
     } else {
-        reply(code, detail)
+        let failure = reply(code, detail);
+        let repeats = |password: &str| {
+            !password.is_empty() && (code.contains(password) || detail.contains(password))
+        };
+        // Only a text that nobody here knows is passed on. A proxy, or who is no Redis, may repeat
+        // in it what it was sent.
+        match failure.kind {
+            ErrorKind::Backend if password.is_some_and(repeats) => {
+                reply("ERR", "(hidden, since it repeats the password)")
+            }
+            _ => failure,
+        }
     };
     Failure {
         is_refusal: !passes(code),

@@ -58,12 +58,33 @@ fn no_argument_of_a_command_is_repeated() {
     assert_eq!(failure.kind, ErrorKind::Unsupported);
     assert!(!failure.to_string().contains("secret-key"));
     let detail = "unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `hunter2`";
-    let failure = handshake_refused(&RedisOptions::new(), "ERR", detail);
+    let failure = handshake_refused(&RedisOptions::new(), None, "ERR", detail);
     let text = failure.to_string();
     assert!(
         text.contains("protocol=resp2") && !text.contains("hunter2"),
         "{text}"
     );
+}
+
+#[test]
+fn a_password_that_the_server_repeats_is_not_shown() {
+    let refused = |password, code, detail| {
+        let failure = handshake_refused(&RedisOptions::new(), Some(password), code, detail);
+        failure.to_string()
+    };
+    for (code, detail) in [
+        ("ERR", "unsupported request 'HELLO 3 AUTH app hunter2'"),
+        ("hunter2", "is no password"),
+    ] {
+        let text = refused("hunter2", code, detail);
+        assert!(
+            text.contains("repeats the password") && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+    // What is known has words of its own.
+    assert!(refused("user", "WRONGPASS", "user").contains("check user and password"));
+    assert!(refused("", "ERR", "something new").contains("something new"));
 }
 
 #[test]
@@ -86,6 +107,10 @@ fn a_partly_written_batch_is_not_called_unavailable() {
     let partly = batch(full(), 1, 3);
     assert_eq!(partly.kind(), ErrorKind::Indeterminate);
     assert!(partly.to_string().contains("1 of 3"), "{partly}");
+    let denied = reply("NOPERM", "").into_error();
+    let partly = batch(denied, 2, 3);
+    assert_eq!(partly.kind(), ErrorKind::PermissionDenied);
+    assert!(partly.to_string().contains("2 of 3"), "{partly}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn registry() -> Registry {
 }
 
 fn join(registry: &mut Registry) -> Joined {
-    registry.join(Kind::Channel, "c").unwrap()
+    registry.join(Kind::Channel, "c", None).unwrap()
 }
 
 /// Answers every command that waits, as a server does that confirms everything.
@@ -23,7 +23,9 @@ fn confirm_all(registry: &mut Registry) -> Vec<&'static str> {
     let mut sent = Vec::new();
     while let Some(command) = registry.next_command() {
         match command {
-            Command::Join { kind, name, before } => {
+            Command::Join {
+                kind, name, before, ..
+            } => {
                 registry.confirmed(kind, &name, before);
                 sent.push("join");
             }
@@ -35,7 +37,10 @@ fn confirm_all(registry: &mut Registry) -> Vec<&'static str> {
 
 fn refuse_all(registry: &mut Registry) {
     while let Some(command) = registry.next_command() {
-        if let Command::Join { kind, name, before } = command {
+        if let Command::Join {
+            kind, name, before, ..
+        } = command
+        {
             registry.refused(kind, &name, before, &error::reply("NOPERM", ""));
         }
     }
@@ -83,7 +88,7 @@ fn the_last_one_to_leave_unsubscribes() {
     let second = join(&mut registry);
     confirm_all(&mut registry);
     registry.leave(Kind::Channel, "c", first.number);
-    assert_eq!(registry.next_command(), None);
+    assert!(registry.next_command().is_none());
     registry.leave(Kind::Channel, "c", second.number);
     assert_eq!(confirm_all(&mut registry), ["leave"]);
     assert!(!registry.is_wanted());
@@ -161,7 +166,7 @@ fn a_member_refused_after_a_reconnect_hears_of_it_and_is_tried_again() {
 #[test]
 fn a_pattern_names_the_concrete_channel() {
     let mut registry = registry();
-    let member = registry.join(Kind::Pattern, "n*").unwrap();
+    let member = registry.join(Kind::Pattern, "n*", None).unwrap();
     confirm_all(&mut registry);
     registry.deliver(Kind::Pattern, b"n*", b"news", b"1");
     registry.deliver(Kind::Pattern, b"n*", b"n\xff", b"2");
@@ -180,9 +185,9 @@ fn closing_ends_what_is_there_and_refuses_what_comes() {
     assert!(member.confirmed.try_recv().is_err());
     let mut context = Context::from_waker(Waker::noop());
     assert_eq!(member.ring.poll_next(&mut context), Poll::Ready(None));
-    assert!(registry.join(Kind::Channel, "c").is_none());
+    assert!(registry.join(Kind::Channel, "c", None).is_none());
     registry.leave(Kind::Channel, "c", member.number);
-    assert_eq!(registry.next_command(), None);
+    assert!(registry.next_command().is_none());
 }
 
 #[test]
@@ -192,10 +197,10 @@ fn nothing_gathers_while_there_is_no_connection() {
     confirm_all(&mut registry);
     registry.connection_lost();
     for _ in 0..3 {
-        let other = registry.join(Kind::Channel, "other").unwrap();
+        let other = registry.join(Kind::Channel, "other", None).unwrap();
         registry.leave(Kind::Channel, "other", other.number);
     }
-    assert_eq!(registry.next_command(), None);
+    assert!(registry.next_command().is_none());
     registry.connected();
     assert_eq!(confirm_all(&mut registry), ["join"]);
     assert_eq!(read(&member), ["Reconnected None"]);
@@ -205,7 +210,7 @@ fn nothing_gathers_while_there_is_no_connection() {
 fn what_was_put_off_is_asked_for_again_unless_it_was_given_up() {
     let mut registry = registry();
     let mut patient = join(&mut registry);
-    let gone = registry.join(Kind::Channel, "gone").unwrap();
+    let gone = registry.join(Kind::Channel, "gone", None).unwrap();
     // The server has no time, and nobody is told.
     while registry.next_command().is_some() {}
     registry.leave(Kind::Channel, "gone", gone.number);
@@ -214,5 +219,38 @@ fn what_was_put_off_is_asked_for_again_unless_it_was_given_up() {
     assert_eq!(confirm_all(&mut registry), ["join"]);
     assert!(patient.confirmed.try_recv().unwrap().is_ok());
     registry.ask_again();
-    assert_eq!(registry.next_command(), None);
+    assert!(registry.next_command().is_none());
+}
+
+#[test]
+fn who_left_while_the_server_was_busy_leaves_again_unless_somebody_has_joined() {
+    let mut registry = registry();
+    for somebody_joins in [false, true] {
+        let member = join(&mut registry);
+        assert_eq!(confirm_all(&mut registry), ["join"]);
+        registry.leave(Kind::Channel, "c", member.number);
+        let Some(Command::Leave { kind, name }) = registry.next_command() else {
+            panic!("the last one leaves");
+        };
+        registry.leaving_put_off(kind, name);
+        let next = somebody_joins.then(|| join(&mut registry));
+        confirm_all(&mut registry);
+        registry.ask_again();
+        let expected: &[&str] = if somebody_joins { &[] } else { &["leave"] };
+        assert_eq!(confirm_all(&mut registry), expected);
+        publish(&registry, "1");
+        assert!(next.is_none_or(|next| read(&next) == ["c 1"]));
+        registry.ask_again();
+        assert!(registry.next_command().is_none());
+    }
+}
+
+#[test]
+fn a_new_connection_has_nothing_to_forget() {
+    let mut registry = registry();
+    registry.leaving_put_off(Kind::Channel, "c".into());
+    registry.connection_lost();
+    registry.connected();
+    registry.ask_again();
+    assert!(registry.next_command().is_none());
 }

@@ -1,5 +1,7 @@
 //! Pub/sub against a real server.
 
+use std::time::Duration;
+
 use crate::support::{Answer, FakeServer, Server, soon};
 use futures_util::{FutureExt, StreamExt};
 use store_core::{Bytes, ErrorKind, Gap, HealthState, RawEvent, RawSubscription, StoreAdapter};
@@ -337,4 +339,75 @@ async fn others_have_their_turns_while_much_is_delivered() {
     }
     // At 4,096 deliveries each, and as few as reads of 64 KiB without that: about 15.
     assert!(turns > SUBSCRIBERS * MESSAGES / 4096 / 2, "{turns} turns");
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_is_asked_again_to_forget_a_subscription() {
+    let answers = vec![
+        Answer::Send("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"),
+        Answer::Send("-BUSY Redis is busy running a script\r\n"),
+        Answer::Send("*3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n"),
+    ];
+    let mut server = FakeServer::start(answers).await;
+    let driver = RedisDriver::connect_with(server.options.clone())
+        .await
+        .unwrap();
+    drop(driver.subscribe("c").await.unwrap());
+    for expected in ["SUBSCRIBE", "UNSUBSCRIBE", "UNSUBSCRIBE"] {
+        let command = soon("a command", server.commands.recv()).await;
+        assert_eq!(command.as_deref(), Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_others_do_not_keep_a_subscription_from_coming_back() {
+    let server = Server::start(&[]);
+    let mut admin = server.admin();
+    let user = [
+        "ACL",
+        "SETUSER",
+        "u",
+        "on",
+        ">pw",
+        "allcommands",
+        "allkeys",
+        "&c",
+    ];
+    admin.run(&user);
+    let options = server.options().username("u").password("pw");
+    let driver = RedisDriver::connect_with(options).await.unwrap();
+    let mut subscription = driver.subscribe("c").await.unwrap();
+    admin.run(&["ACL", "SETUSER", "u", "resetchannels"]);
+    assert_eq!(next(&mut subscription).await, "Refused None");
+    admin.run(&["ACL", "SETUSER", "u", "&c"]);
+    let others = async {
+        loop {
+            driver.subscribe("no").await.map(drop).unwrap_err();
+        }
+    };
+    tokio::select! {
+        event = next(&mut subscription) => assert_eq!(event, "Reconnected None"),
+        () = others => {}
+    }
+}
+
+#[tokio::test]
+async fn subscriptions_that_were_given_up_on_a_silent_server_are_bounded() {
+    let answers = vec![
+        Answer::Send("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"),
+        Answer::Nothing,
+        Answer::Nothing,
+        Answer::Nothing,
+    ];
+    let mut server = FakeServer::start(answers).await;
+    let options = server.options.clone().max_in_flight(1);
+    let options = options.call_timeout(Duration::from_millis(100));
+    let driver = RedisDriver::connect_with(options).await.unwrap();
+    let _subscription = driver.subscribe("c").await.unwrap();
+    assert!(driver.subscribe("given up").now_or_never().is_none());
+    let error = driver.subscribe("next").await.map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("max_in_flight"), "{error}");
+    let seen = server.seen();
+    assert_eq!(seen[..3], ["SUBSCRIBE", "SUBSCRIBE", "UNSUBSCRIBE"]);
 }
