@@ -112,6 +112,38 @@ async fn unsubscribe_waits_for_the_handler_that_runs() -> Result<()> {
 }
 
 #[tokio::test]
+async fn who_stops_has_unsubscribed_while_a_handler_still_runs() -> Result<()> {
+    let driver = MemoryDriver::new();
+    let store = Store::new(driver.clone());
+    let (begun, finish) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begins, may_finish) = (Arc::clone(&begun), Arc::clone(&finish));
+    let listener = store
+        .on("c", move |(): ()| {
+            let (begins, may_finish) = (Arc::clone(&begins), Arc::clone(&may_finish));
+            async move {
+                begins.notify_one();
+                may_finish.notified().await;
+            }
+        })
+        .await?;
+    store.publish("c", &()).await?;
+    begun.notified().await;
+    assert_eq!(driver.live_subscriptions(), 1);
+    let stopped = tokio::spawn(listener.unsubscribe());
+    timeout(10 * SECOND, async {
+        while driver.live_subscriptions() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("it unsubscribes before its handler is done");
+    assert!(!stopped.is_finished());
+    finish.notify_one();
+    stopped.await.unwrap();
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_listener_that_is_dropped_hears_nothing_more() -> Result<()> {
     let store = store();
     let (listener, mut heard) = listen(&store).await?;

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::{FutureExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use igniter_store::{
-    Bytes, Condition, Error, Expiry, Health, MemoryDriver, RawSubscription, Result, Scan, ScanPage,
-    Store, StoreAdapter, Ttl, TtlMillis, async_trait,
+    Bytes, Condition, Error, ErrorKind, Expiry, Health, MemoryDriver, RawSubscription, Result,
+    Scan, ScanPage, Store, StoreAdapter, Ttl, TtlMillis, async_trait,
 };
 use tokio::sync::oneshot;
 
@@ -74,6 +74,26 @@ async fn who_waits_for_a_load_gets_its_value_without_asking_again() -> Result<()
 }
 
 #[tokio::test]
+async fn who_waits_for_a_load_that_cannot_be_stored_is_given_nothing() -> Result<()> {
+    let (store, _driver) = odd_store();
+    let (loaded, value) = oneshot::channel::<i32>();
+    let load = || async { Ok::<_, Error>(value.await.unwrap_or(0)) };
+    let mut leader = Box::pin(store.get_or_load("k", MINUTE, load));
+    assert!((&mut leader).now_or_never().is_none());
+    let mut follower = Box::pin(store.get_or_load("k", MINUTE, || async { Ok::<_, Error>(2) }));
+    assert!((&mut follower).now_or_never().is_none());
+    store.close().await?;
+    assert!(loaded.send(1).is_ok());
+    for outcome in [leader.await, follower.await] {
+        assert_eq!(
+            outcome.map_err(|error| error.kind()),
+            Err(ErrorKind::Closed)
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_key_that_the_driver_lists_twice_comes_once() -> Result<()> {
     let (store, _driver) = odd_store();
     store.set_many(&[("a", 1), ("b", 2)]).await?;
@@ -83,13 +103,25 @@ async fn a_key_that_the_driver_lists_twice_comes_once() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_scan_ends_after_its_error() -> Result<()> {
+    let (store, _driver) = odd_store();
+    let mut keys = store.scan("");
+    store.close().await?;
+    let kind = |item: Option<Result<String>>| item.map(|item| item.map_err(|error| error.kind()));
+    assert_eq!(kind(keys.next().await), Some(Err(ErrorKind::Closed)));
+    assert_eq!(kind(keys.next().await), None);
+    Ok(())
+}
+
 fn odd_store() -> (Store, Arc<OddDriver>) {
     let driver = Arc::new(OddDriver::default());
     let adapter: Arc<dyn StoreAdapter> = driver.clone();
     (Store::from_adapter(adapter), driver)
 }
 
-/// The memory driver, with a `get` that can be held back, and keys that are listed twice.
+/// The memory driver, with a `get` that can be held back, and keys that are listed twice, in a page
+/// and in another one.
 #[derive(Debug, Default)]
 struct OddDriver {
     memory: MemoryDriver,
@@ -208,6 +240,9 @@ impl StoreAdapter for OddDriver {
     }
 }
 
+/// The cursor of a page that lists what was listed already.
+const AGAIN: &str = "again";
+
 #[async_trait]
 impl Scan for OddDriver {
     async fn scan_page(
@@ -219,8 +254,13 @@ impl Scan for OddDriver {
         let Some(memory) = self.memory.as_scan() else {
             return Err(Error::unsupported("memory", "scan"));
         };
-        let mut page = memory.scan_page(prefix, cursor, page_size).await?;
+        let is_again = cursor == Some(AGAIN);
+        let from = cursor.filter(|_| !is_again);
+        let mut page = memory.scan_page(prefix, from, page_size).await?;
         page.keys.extend_from_within(..);
+        if page.cursor.is_none() && !is_again {
+            page.cursor = Some(AGAIN.to_owned());
+        }
         Ok(page)
     }
 }

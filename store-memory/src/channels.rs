@@ -319,6 +319,24 @@ mod tests {
     }
 
     #[test]
+    fn a_publisher_hears_of_who_is_behind_by_channel_or_by_pattern() {
+        let behind = |first: &str, second: &str| {
+            let channels = Channels::new(4);
+            let subscribe = |name: &str| match name {
+                "*" => channels.subscribe_pattern(name).unwrap(),
+                _ => channels.subscribe(name).unwrap(),
+            };
+            let _behind = subscribe(first);
+            let alone = channels.publish("channel", b"1");
+            // Who comes now has read everything so far.
+            let _other = subscribe(second);
+            (alone, channels.publish("channel", b"2"))
+        };
+        assert_eq!(behind("*", "channel"), (false, true));
+        assert_eq!(behind("channel", "*"), (false, true));
+    }
+
+    #[test]
     fn who_comes_after_the_end_is_refused() {
         let channels = Channels::new(1);
         channels.close();

@@ -135,6 +135,7 @@ impl Stripe {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
     use std::time::Duration;
 
     use hashbrown::hash_table::Entry;
@@ -197,6 +198,36 @@ mod tests {
         insert(&stripe, "forever", None);
         stripe.sweep(moment, hash);
         assert!(!stripe.has_deadlines());
+    }
+
+    #[test]
+    fn a_deadline_that_is_noted_while_a_sweep_goes_on_is_not_forgotten() {
+        let moment = Clock::new().moment();
+        let stripe = Stripe::new();
+        for number in 0..4_000 {
+            insert(&stripe, &number.to_string(), None);
+        }
+        let start = Barrier::new(2);
+        for round in 0..500 {
+            let key = format!("soon {round}");
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    start.wait();
+                    stripe.sweep(moment, hash);
+                });
+                start.wait();
+                // In the middle of it, most often.
+                while stripe.has_deadlines() {
+                    std::hint::spin_loop();
+                }
+                insert(&stripe, &key, Some(later(moment)));
+            });
+            assert!(stripe.has_deadlines());
+            let slot = Slot::new(&key, b"", None);
+            let mut table = stripe.write();
+            let found = table.find_entry(hash(&slot), &key);
+            found.expect("it is not past").remove();
+        }
     }
 
     #[test]

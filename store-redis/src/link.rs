@@ -382,3 +382,6 @@ impl Shared {
         self.permits.close();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,6 +94,38 @@ async fn a_sweep_goes_over_all_keys_and_counts_them() {
     assert!((1..=1_000).contains(&swept.kept));
 }
 
+#[tokio::test(start_paused = true)]
+async fn whatever_sets_a_deadline_its_entry_is_freed() {
+    let ttl = TtlMillis::new(Duration::from_millis(1)).unwrap();
+    let write = |entries: &Entries, expiry| {
+        let written = entries.write("key", b"value", expiry, Condition::Always, |_| ());
+        assert!(written.unwrap().done);
+    };
+    let ways: [(&str, &dyn Fn(&Entries)); 4] = [
+        ("a write", &|entries| write(entries, Expiry::After(ttl))),
+        ("a write over another", &|entries| {
+            write(entries, Expiry::Never);
+            write(entries, Expiry::After(ttl));
+        }),
+        ("a counter", &|entries| {
+            assert_eq!(entries.increment("key", 1, Some(ttl)).unwrap(), 1);
+        }),
+        ("expire", &|entries| {
+            write(entries, Expiry::Never);
+            assert!(entries.expire("key", ttl));
+        }),
+    ];
+    for (name, way) in ways {
+        // The thread does not come before the test ends.
+        let entries = Entries::new(HOUR);
+        way(&entries);
+        assert_eq!(entries.sweeper().gate.lock().wakes, 1, "{name}");
+        tokio::time::advance(ttl.as_duration()).await;
+        entries.sweep();
+        assert_eq!(entries.len(), 0, "{name}");
+    }
+}
+
 #[test]
 fn what_comes_after_the_end_is_refused() {
     let entries = entries();

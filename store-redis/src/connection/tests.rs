@@ -7,6 +7,7 @@ use tokio::task::{JoinHandle, JoinSet, yield_now};
 
 use super::*;
 use crate::crowd::others_first;
+use crate::{command, reply};
 
 /// A connection whose wire runs in a task, and the server's end of it.
 fn connected(buffer: usize) -> (Arc<Connection>, DuplexStream, JoinHandle<String>) {
@@ -166,6 +167,30 @@ async fn the_end_of_a_connection_tells_what_was_sent_from_what_was_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_answered_before_a_write_failed_is_an_answer() {
+    const LEN: usize = 100_000;
+    let (connection, mut server, wire) = connected(2 * LEN);
+    let first = sending(&connection, b"first", 1);
+    let second = sending(&connection, b"second", 1);
+    expect(&mut server, b"firstsecond").await;
+    // More than one read takes, so that the write comes before the rest is read.
+    let answer = [format!("${LEN}\r\n").as_bytes(), &[0; LEN], b"\r\n"].concat();
+    server.write_all(&answer).await.unwrap();
+    server.write_all(b":2\r\n").await.unwrap();
+    let mut permit = None;
+    let mut third = Box::pin(connection.send(b"third".to_vec(), 1, &mut permit, soon()));
+    assert!((&mut third).now_or_never().is_none());
+    drop(server);
+    assert_eq!(first.await.unwrap().unwrap(), answer);
+    assert_eq!(second.await.unwrap().unwrap(), ":2\r\n");
+    assert_eq!(third.await, Err(Silence::Lost(Loss::Unsent)));
+    assert!(
+        !wire.await.unwrap().contains("closed it"),
+        "a read found it first"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_the_protocol_ends_the_connection() {
     for nonsense in [
         b"hello\r\n".as_slice(),
@@ -180,6 +205,25 @@ async fn what_is_not_the_protocol_ends_the_connection() {
         let lost = Err(Silence::Lost(Loss::Unanswered));
         assert_eq!(request.await.unwrap(), lost, "{nonsense:?}");
         assert!(wire.await.unwrap().contains("protocol"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_fit_a_sign_of_life_condemns_the_connection() {
+    for (answer, condemned) in [
+        ("+PONG\r\n", None),
+        ("-NOPERM no\r\n", None),
+        (":1\r\n", Some(Condemned::Spoilt)),
+        ("$4\r\nPONG\r\n", Some(Condemned::Spoilt)),
+    ] {
+        let (connection, mut server, _wire) = connected(4096);
+        let asked = connection.ask(command::ping(), reply::pong, soon());
+        let (asked, ()) = tokio::join!(asked, async {
+            expect(&mut server, b"*1\r\n$4\r\nPING\r\n").await;
+            server.write_all(answer.as_bytes()).await.unwrap();
+        });
+        assert_eq!(asked.unwrap().is_ok(), answer == "+PONG\r\n", "{answer:?}");
+        assert_eq!(connection.condemned(), condemned, "{answer:?}");
     }
 }
 
