@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream, DuplexStream, duplex};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet, yield_now};
 
@@ -188,6 +188,18 @@ async fn what_was_answered_before_a_write_failed_is_an_answer() {
         !wire.await.unwrap().contains("closed it"),
         "a read found it first"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_socket_keeps_back_is_flushed() {
+    let (client, mut server) = duplex(4096);
+    let (connection, wire) = Connection::new(Box::new(BufStream::new(client)), 1);
+    tokio::spawn(wire);
+    let request = sending(&connection, b"one", 1);
+    let arrived = timeout_at(soon(), expect(&mut server, b"one")).await;
+    arrived.expect("it is sent");
+    server.write_all(b":1\r\n").await.unwrap();
+    assert_eq!(request.await.unwrap().unwrap(), ":1\r\n");
 }
 
 #[tokio::test(start_paused = true)]

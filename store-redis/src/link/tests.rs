@@ -156,3 +156,29 @@ async fn who_waits_in_vain_has_the_connection_looked_into() {
     assert!(!link.health().await.is_up());
     assert!(is_suspected(), "by a question for the health");
 }
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_replica_is_left_once_it_has_answered_what_it_was_asked() {
+    // Nobody is there to be connected to afterwards.
+    let options = RedisOptions::new().unix_socket("/no/such/socket");
+    let (mut link, _nobody) = linked(options);
+    let (client, mut server) = duplex(4096);
+    let (connection, wire) = Connection::new(Box::new(client), 2);
+    link.shared.enter(State::Up(Arc::clone(&connection)));
+    let task = tokio::spawn(supervise(Arc::clone(&link.shared), connection, wire));
+    link.task = Mutex::new(Some(task));
+    let serve = async {
+        let mut requests = String::new();
+        while requests.matches("INCRBY").count() < 2 {
+            requests += &arrives(&mut server).await;
+        }
+        server.write_all(b"-READONLY\r\n").await.unwrap();
+        assert_eq!(arrives(&mut server).await, "*1\r\n$4\r\nPING\r\n");
+        server.write_all(b":1\r\n+PONG\r\n").await.unwrap();
+        assert_eq!(server.read(&mut [0]).await.unwrap(), 0, "it is left");
+    };
+    let (refused, answered, ()) = tokio::join!(count(&link, "n"), count(&link, "n"), serve);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(answered.unwrap(), 1);
+}

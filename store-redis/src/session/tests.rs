@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, BufWriter, ReadBuf, duplex};
 use tokio::time::timeout;
 
 use super::*;
@@ -79,4 +79,20 @@ async fn what_was_put_off_is_asked_for_again_although_there_is_always_something_
             assert!(confirmed.unwrap().unwrap().is_ok());
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_socket_keeps_back_is_flushed() {
+    let (client, mut server) = duplex(4096);
+    let mut writer = BufWriter::new(client);
+    let mut out = Outgoing::default();
+    out.push(b"one");
+    while !out.is_written() {
+        out.write(&mut writer).await.unwrap();
+    }
+    // Loses what it keeps back.
+    drop(writer);
+    let mut read = [0; 3];
+    server.read_exact(&mut read).await.unwrap();
+    assert_eq!(&read, b"one");
 }

@@ -304,6 +304,23 @@ async fn a_server_that_greets_and_hangs_up_is_asked_less_and_less() {
     assert!(subscribes < 40, "{subscribes} requests");
 }
 
+#[tokio::test]
+async fn a_server_that_answers_nonsense_is_asked_less_and_less() {
+    // To no command is this an answer that fits.
+    let nonsense = std::iter::repeat_with(|| Answer::Send("*0\r\n"));
+    let mut server = FakeServer::start(nonsense.take(1_000).collect()).await;
+    let options = server.options.clone().call_timeout(Duration::from_secs(1));
+    let driver = RedisDriver::connect_with(options).await.unwrap();
+    let reads = async {
+        loop {
+            assert!(driver.get("k").await.is_err());
+        }
+    };
+    let _for_a_second = timeout(Duration::from_secs(1), reads).await;
+    let gets = server.seen().len();
+    assert!((2..40).contains(&gets), "{gets} requests");
+}
+
 #[test]
 fn a_driver_whose_runtime_has_ended_is_closed() {
     let server = Server::start(&[]);

@@ -80,6 +80,26 @@ async fn a_connection_that_answers_nothing_is_replaced_without_any_call() {
     drop(driver);
 }
 
+#[tokio::test]
+async fn a_call_hears_of_a_loss_before_there_is_another_connection() {
+    let server = Greeter::start().await;
+    let options = RedisOptions::new().call_timeout(Duration::from_secs(5));
+    let (driver, mut socket) = server.connected_with(options).await;
+    // Nobody accepts any more.
+    drop(server);
+    let cut = async {
+        let mut received = Vec::new();
+        while !received.ends_with(b"INCRBY\r\n$1\r\nn\r\n$1\r\n1\r\n") {
+            assert_ne!(socket.read_buf(&mut received).await.unwrap(), 0);
+        }
+        drop(socket);
+    };
+    let (outcome, ()) = tokio::join!(driver.increment("n", 1, None), cut);
+    let error = outcome.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
+    assert!(error.to_string().contains("was lost"), "{error}");
+}
+
 /// A server that shakes hands and says nothing by itself afterwards.
 struct Greeter {
     listener: TcpListener,
@@ -100,8 +120,12 @@ impl Greeter {
 
     /// A driver, and its connection.
     async fn connected(&self) -> (RedisDriver, TcpStream) {
+        self.connected_with(RedisOptions::new()).await
+    }
+
+    async fn connected_with(&self, options: RedisOptions) -> (RedisDriver, TcpStream) {
         let port = self.listener.local_addr().unwrap().port();
-        let options = RedisOptions::new().address("127.0.0.1", port);
+        let options = options.address("127.0.0.1", port);
         let (driver, socket) = tokio::join!(RedisDriver::connect_with(options), self.accept());
         (driver.unwrap(), socket)
     }
