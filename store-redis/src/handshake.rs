@@ -250,6 +250,8 @@ mod tests {
             b"+OK\r\n*1\r\n$6\r\nmaster\r\n+PONG\r\n".as_slice(),
             b"-NOPERM no\r\n-NOPERM no\r\n-NOPERM no\r\n",
             b"+OK\r\n-LOADING wait\r\n-LOADING wait\r\n",
+            b"+OK\r\n-BUSY wait\r\n-BUSY wait\r\n",
+            b"+OK\r\n-MASTERDOWN wait\r\n-MASTERDOWN wait\r\n",
         ] {
             assert!(outcome(answers).await.is_ok(), "{answers:?}");
         }

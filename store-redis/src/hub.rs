@@ -249,33 +249,4 @@ async fn run(shared: Arc<Shared>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::net::TcpListener;
-    use tokio::time::timeout;
-
-    use super::*;
-    use crate::options::RedisOptions;
-
-    #[tokio::test]
-    async fn an_attempt_to_connect_is_given_up_where_the_commands_have_gone_elsewhere() {
-        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let options = RedisOptions::new()
-            .address("127.0.0.1", silent.local_addr().unwrap().port())
-            .connect_timeout(Duration::from_secs(3600));
-        let transport = Arc::new(Transport::new(options).unwrap());
-        let hub = Hub::new(Arc::clone(&transport));
-        let soon = Duration::from_secs(10);
-        tokio::select! {
-            _ = hub.subscribe(Kind::Channel, "c") => panic!("nobody answers"),
-            (_socket, _) = async {
-                let waits = silent.accept().await.unwrap();
-                transport.note(other.local_addr().ok(), &Ok(()));
-                timeout(soon, other.accept()).await.unwrap().unwrap();
-                waits
-            } => {}
-        }
-    }
-}
+mod tests;

@@ -255,6 +255,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_socket_sends_at_once_and_looks_for_a_dead_peer() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let socket = dial_tcp(address, Duration::from_secs(10)).await;
+        let socket = socket.expect("somebody is there");
+        assert_eq!(socket.nodelay().ok(), Some(true));
+        assert_eq!(SockRef::from(&socket).keepalive().ok(), Some(true));
+    }
+
+    #[tokio::test]
     async fn an_address_that_says_nothing_does_not_keep_the_next_from_being_tried() {
         // Nobody accepts here, and what waits for that is full.
         let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)

@@ -1,0 +1,103 @@
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use store_core::RawEvent;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::*;
+use crate::options::RedisOptions;
+
+const PING: &str = "*1\r\n$4\r\nPING\r\n";
+const PONG: &[u8] = b"*2\r\n$4\r\npong\r\n$0\r\n\r\n";
+
+/// A hub that opens no connection, the session of one that it has, and the server's end of that.
+fn connected() -> (Hub, JoinHandle<Failure>, DuplexStream) {
+    let transport = Transport::new(RedisOptions::new()).unwrap();
+    let shared = Arc::new(Shared {
+        registry: Mutex::new(Registry::new(transport.options.limits())),
+        transport: Arc::new(transport),
+        work: Notify::new(),
+        trouble: Mutex::new(None),
+    });
+    shared.registry().connected();
+    let (client, server) = duplex(4096);
+    let session = tokio::spawn({
+        let shared = Arc::clone(&shared);
+        async move {
+            let commands = shared.transport.commands.subscribe();
+            let mut session = Session::new(&shared, None, commands);
+            session.serve(Box::new(client)).await
+        }
+    });
+    let task = Mutex::new(None);
+    (Hub { shared, task }, session, server)
+}
+
+/// What arrives next.
+async fn arrives(server: &mut DuplexStream) -> String {
+    let mut read = [0; 4096];
+    let length = server.read(&mut read).await.unwrap();
+    assert_ne!(length, 0, "the connection has ended");
+    String::from_utf8_lossy(&read[..length]).into_owned()
+}
+
+async fn subscribed(hub: &Hub, server: &mut DuplexStream) -> RawSubscription {
+    let confirm = async {
+        let request = arrives(server).await;
+        assert_eq!(request, "*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\nc\r\n");
+        let confirmation = b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+        server.write_all(confirmation).await.unwrap();
+    };
+    let (subscription, ()) = tokio::join!(hub.subscribe(Kind::Channel, "c"), confirm);
+    subscription.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_answers_in_time_is_kept_and_one_that_does_not_is_left() {
+    let (hub, session, mut server) = connected();
+    let patience = hub.shared.transport.options.patience();
+    let _subscription = subscribed(&hub, &mut server).await;
+    for answer in [PONG, b"-NOPERM no\r\n", PONG, b"-NOPERM no\r\n"] {
+        assert_eq!(arrives(&mut server).await, PING);
+        sleep(patience - Duration::from_millis(10)).await;
+        server.write_all(answer).await.unwrap();
+    }
+    assert_eq!(arrives(&mut server).await, PING);
+    let asked = Instant::now();
+    let cause = session.await.unwrap();
+    assert!(cause.to_string().contains("did not answer"), "{cause}");
+    assert!(asked.elapsed() >= patience);
+    assert!(asked.elapsed() <= patience + Duration::from_millis(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_takes_longer_than_an_answer_may_is_a_sign_of_life() {
+    let (hub, session, mut server) = connected();
+    let patience = hub.shared.transport.options.patience();
+    let mut subscription = subscribed(&hub, &mut server).await;
+    let head = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\n";
+    server.write_all(head).await.unwrap();
+    assert_eq!(arrives(&mut server).await, PING);
+    for byte in b"12345" {
+        sleep(patience / 2).await;
+        server.write_all(&[*byte]).await.unwrap();
+    }
+    server.write_all(b"\r\n").await.unwrap();
+    server.write_all(PONG).await.unwrap();
+    let event = tokio::select! {
+        event = subscription.next() => event,
+        lost = session => panic!("{}", lost.unwrap()),
+    };
+    assert!(matches!(event, Some(RawEvent::Message { message, .. }) if message == "12345"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_is_unsubscribed_at_once() {
+    let (hub, _session, mut server) = connected();
+    let subscription = subscribed(&hub, &mut server).await;
+    let left = Instant::now();
+    drop(subscription);
+    let request = arrives(&mut server).await;
+    assert_eq!(request, "*2\r\n$11\r\nUNSUBSCRIBE\r\n$1\r\nc\r\n");
+    assert_eq!(left.elapsed(), Duration::ZERO);
+}
