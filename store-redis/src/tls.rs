@@ -241,6 +241,17 @@ mod tests {
     }
 
     #[test]
+    fn no_authorities_but_the_named_ones_are_trusted() {
+        let authority = || {
+            let certified = rcgen::generate_simple_self_signed(["an authority".to_owned()]);
+            certified.expect("a certificate").cert.pem()
+        };
+        let named = TlsOptions::new().ca_pem(authority()).ca_pem(authority());
+        let store = trusted(&named.authorities).expect("both are certificates");
+        assert_eq!(store.len(), 2);
+    }
+
+    #[test]
     fn a_key_is_not_shown() {
         let options = TlsOptions::new().client_certificate_pem("certificate", "hunter2");
         assert!(!format!("{options:?}").contains("hunter2"));

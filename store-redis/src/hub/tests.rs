@@ -101,3 +101,40 @@ async fn who_leaves_is_unsubscribed_at_once() {
     assert_eq!(request, "*2\r\n$11\r\nUNSUBSCRIBE\r\n$1\r\nc\r\n");
     assert_eq!(left.elapsed(), Duration::ZERO);
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_the_commands_learn_while_a_connection_is_opened_is_heeded() {
+    const GREETING: &[u8] = b"%0\r\n+PONG\r\n";
+    let name = format!("store-redis-hub-{}.sock", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let options = RedisOptions::new()
+        .unix_socket(&path)
+        .call_timeout(Duration::from_secs(10));
+    let transport = Arc::new(Transport::new(options).unwrap());
+    let hub = Hub::new(Arc::clone(&transport));
+    let serve = async {
+        let (mut first, _) = listener.accept().await.unwrap();
+        transport.met_replica();
+        first.write_all(GREETING).await.unwrap();
+        let mut received = String::new();
+        first.read_to_string(&mut received).await.unwrap();
+        assert!(!received.contains("SUBSCRIBE"), "{received:?}");
+        let (mut second, _) = listener.accept().await.unwrap();
+        second.write_all(GREETING).await.unwrap();
+        let confirmation = b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+        let mut received = [0; 4096];
+        let mut text = String::new();
+        while !text.contains("SUBSCRIBE") {
+            let length = second.read(&mut received).await.unwrap();
+            assert_ne!(length, 0, "the connection has ended");
+            text += &String::from_utf8_lossy(&received[..length]);
+        }
+        second.write_all(confirmation).await.unwrap();
+        second
+    };
+    let (subscription, _socket) = tokio::join!(hub.subscribe(Kind::Channel, "c"), serve);
+    assert!(subscription.is_ok());
+    std::fs::remove_file(&path).unwrap();
+}

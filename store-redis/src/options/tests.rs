@@ -35,3 +35,11 @@ fn an_address_is_shown_as_it_would_be_written() {
     assert_eq!(shown("::1"), "[::1]:1");
     assert_eq!(shown("localhost"), "localhost:1");
 }
+
+#[test]
+fn a_server_is_given_the_time_of_a_call_to_answer_and_never_less_than_half_a_second() {
+    for (call_timeout, patience) in [(1, 500), (500, 500), (2_000, 2_000)] {
+        let options = RedisOptions::new().call_timeout(Duration::from_millis(call_timeout));
+        assert_eq!(options.patience(), Duration::from_millis(patience));
+    }
+}
