@@ -184,10 +184,11 @@ impl<'a> Session<'a> {
         self.next_ping = now + HEARTBEAT;
     }
 
-    /// Others may be waiting already, and must not wait longer.
-    fn retry_after(&mut self, wait: Duration) {
+    /// Asks again after this time, or sooner if that is due: who is asked for and refused again and
+    /// again must not put off the others.
+    fn retry_within(&mut self, wait: Duration) {
         let at = Instant::now() + wait;
-        self.retry_at = Some(self.retry_at.map_or(at, |earlier| earlier.min(at)));
+        self.retry_at = Some(self.retry_at.map_or(at, |due| due.min(at)));
     }
 
     async fn read_frames(&mut self, received: &mut BytesMut) -> Result<(), String> {
@@ -291,12 +292,12 @@ impl<'a> Session<'a> {
         match self.sent.pop_front() {
             // It passes, and nothing was done: who waits goes on waiting.
             Some(Sent::Command(Command::Join { .. })) if error::passes(&code) => {
-                self.retry_after(PUT_OFF_RETRY);
+                self.retry_within(PUT_OFF_RETRY);
                 Ok(())
             }
             Some(Sent::Command(Command::Leave { kind, name })) if error::passes(&code) => {
                 self.shared.registry().leaving_put_off(kind, name);
-                self.retry_after(PUT_OFF_RETRY);
+                self.retry_within(PUT_OFF_RETRY);
                 Ok(())
             }
             Some(Sent::Command(Command::Join {
@@ -305,8 +306,7 @@ impl<'a> Session<'a> {
                 let mut registry = self.shared.registry();
                 registry.refused(kind, &name, before, &failure);
                 if registry.has_refused() {
-                    drop(registry);
-                    self.retry_after(REFUSED_RETRY);
+                    self.retry_within(REFUSED_RETRY);
                 }
                 Ok(())
             }

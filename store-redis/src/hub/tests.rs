@@ -19,18 +19,22 @@ fn connected() -> (Hub, JoinHandle<Failure>, DuplexStream) {
         work: Notify::new(),
         trouble: Mutex::new(None),
     });
-    shared.registry().connected();
-    let (client, server) = duplex(4096);
-    let session = tokio::spawn({
-        let shared = Arc::clone(&shared);
-        async move {
-            let commands = shared.transport.commands.subscribe();
-            let mut session = Session::new(&shared, None, commands);
-            session.serve(Box::new(client)).await
-        }
-    });
+    let (session, server) = session(&shared);
     let task = Mutex::new(None);
     (Hub { shared, task }, session, server)
+}
+
+/// A session of a new connection.
+fn session(shared: &Arc<Shared>) -> (JoinHandle<Failure>, DuplexStream) {
+    shared.registry().connected();
+    let (client, server) = duplex(4096);
+    let shared = Arc::clone(shared);
+    let session = tokio::spawn(async move {
+        let commands = shared.transport.commands.subscribe();
+        let mut session = Session::new(&shared, None, commands);
+        session.serve(Box::new(client)).await
+    });
+    (session, server)
 }
 
 /// What arrives next.
@@ -100,6 +104,46 @@ async fn who_leaves_is_unsubscribed_at_once() {
     let request = arrives(&mut server).await;
     assert_eq!(request, "*2\r\n$11\r\nUNSUBSCRIBE\r\n$1\r\nc\r\n");
     assert_eq!(left.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_asked_for_again_however_often_others_are_refused() {
+    let (hub, lost, mut server) = connected();
+    let _subscription = subscribed(&hub, &mut server).await;
+    drop(server);
+    lost.await.unwrap();
+    hub.shared.registry().connection_lost();
+    let (_session, mut server) = session(&hub.shared);
+    let began = Instant::now();
+    let others = async {
+        loop {
+            let refused = hub.subscribe(Kind::Channel, "other").await;
+            assert!(refused.is_err());
+            sleep(Duration::from_millis(300)).await;
+        }
+    };
+    let asked_again = async {
+        let mut asked = 0;
+        while asked < 3 {
+            let requests = arrives(&mut server).await;
+            for request in requests.split('*').skip(1) {
+                asked += usize::from(request.ends_with("$1\r\nc\r\n"));
+                let answer = match request.contains("PING") {
+                    true => PONG,
+                    false => b"-NOPERM no\r\n",
+                };
+                server.write_all(answer).await.unwrap();
+            }
+            assert!(
+                began.elapsed() < Duration::from_secs(10),
+                "asked {asked} times"
+            );
+        }
+    };
+    tokio::select! {
+        () = asked_again => {}
+        () = others => {}
+    }
 }
 
 #[cfg(unix)]
