@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use store_core::RawEvent;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -93,6 +93,35 @@ async fn a_message_that_takes_longer_than_an_answer_may_is_a_sign_of_life() {
         lost = session => panic!("{}", lost.unwrap()),
     };
     assert!(matches!(event, Some(RawEvent::Message { message, .. }) if message == "12345"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_later_hears_nothing_from_before_its_own_confirmation() {
+    const SUBSCRIBE: &str = "*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\nc\r\n";
+    let (hub, _session, mut server) = connected();
+    let mut first = Box::pin(hub.subscribe(Kind::Channel, "c"));
+    assert!((&mut first).now_or_never().is_none());
+    assert_eq!(arrives(&mut server).await, SUBSCRIBE);
+    let mut second = Box::pin(hub.subscribe(Kind::Channel, "c"));
+    assert!((&mut second).now_or_never().is_none());
+    assert_eq!(arrives(&mut server).await, SUBSCRIBE);
+    for text in ["1", "2"] {
+        let confirmation = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+        let message = format!("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\n{text}\r\n");
+        let both = [confirmation.as_bytes(), message.as_bytes()].concat();
+        server.write_all(&both).await.unwrap();
+    }
+    let (mut first, mut second) = (first.await.unwrap(), second.await.unwrap());
+    for (subscription, texts) in [(&mut first, ["1", "2"].as_slice()), (&mut second, &["2"])] {
+        for text in texts {
+            let event = subscription.next().await;
+            assert!(
+                matches!(&event, Some(RawEvent::Message { message, .. }) if message == text),
+                "{event:?} is not {text}"
+            );
+        }
+        assert!(subscription.next().now_or_never().is_none());
+    }
 }
 
 #[tokio::test(start_paused = true)]
