@@ -144,6 +144,20 @@ fn a_refused_member_gets_the_error() {
 }
 
 #[test]
+fn a_refusal_is_for_those_who_had_asked_by_then() {
+    let mut registry = registry();
+    let mut first = join(&mut registry);
+    let Some(Command::Join { kind, name, before }) = registry.next_command() else {
+        panic!("the first one is asked for");
+    };
+    let mut second = join(&mut registry);
+    registry.refused(kind, &name, before, &error::reply("NOPERM", ""));
+    assert!(matches!(first.confirmed.try_recv(), Ok(Err(_))));
+    assert_eq!(confirm_all(&mut registry), ["join"]);
+    assert!(matches!(second.confirmed.try_recv(), Ok(Ok(()))));
+}
+
+#[test]
 fn a_member_refused_after_a_reconnect_hears_of_it_and_is_tried_again() {
     let mut registry = registry();
     let member = join(&mut registry);

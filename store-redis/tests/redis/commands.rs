@@ -358,3 +358,28 @@ async fn a_server_that_cannot_write_is_unavailable() {
     assert_eq!(driver.get("k").await.unwrap().as_deref(), Some(&b"old"[..]));
     assert_eq!(driver.health().await.generation, 1, "no needless reconnect");
 }
+
+#[tokio::test]
+async fn the_largest_batch_is_taken_and_a_larger_one_is_not_sent() {
+    const MOST: usize = 500_000;
+    let server = Server::start(&[]);
+    let options = server.options().call_timeout(Duration::from_secs(60));
+    let driver = RedisDriver::connect_with(options).await.unwrap();
+    let keys: Vec<String> = (0..=MOST).map(|number| number.to_string()).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let entries: Vec<(&str, &[u8])> = keys.iter().map(|key| (*key, key.as_bytes())).collect();
+    for error in [
+        driver.set_many(&entries, None).await.unwrap_err(),
+        driver.get_many(&keys).await.map(drop).unwrap_err(),
+        driver.delete_many(&keys).await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    }
+    let (keys, entries) = (&keys[1..], &entries[1..]);
+    driver.set_many(entries, None).await.unwrap();
+    let values = driver.get_many(keys).await.unwrap();
+    let is_it = |(key, value): (&&str, &Option<Bytes>)| value.as_deref() == Some(key.as_bytes());
+    assert!(keys.iter().zip(&values).all(is_it));
+    assert_eq!(driver.delete_many(keys).await.unwrap(), MOST as u64);
+    assert_eq!(driver.health().await.reconnects, 0);
+}
