@@ -339,14 +339,23 @@ mod tests {
                 self.0.store(true, std::sync::atomic::Ordering::SeqCst);
             }
         }
-        let ring = ring(1);
-        let woken = Arc::new(Woken(false.into()));
-        let waker = Waker::from(Arc::clone(&woken));
-        assert!(
-            ring.poll_next(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
-        push(&ring, "1");
-        assert!(woken.0.load(std::sync::atomic::Ordering::SeqCst));
+        let causes: [(&str, fn(&Ring)); 3] = [
+            ("a message", |ring| push(ring, "1")),
+            ("a gap", |ring| {
+                ring.push_gap(Gap::uncounted(GapReason::Reconnected))
+            }),
+            ("the end", Ring::close),
+        ];
+        for (name, cause) in causes {
+            let ring = ring(1);
+            let woken = Arc::new(Woken(false.into()));
+            let waker = Waker::from(Arc::clone(&woken));
+            assert!(
+                ring.poll_next(&mut Context::from_waker(&waker))
+                    .is_pending()
+            );
+            cause(&ring);
+            assert!(woken.0.load(std::sync::atomic::Ordering::SeqCst), "{name}");
+        }
     }
 }
