@@ -146,3 +146,20 @@ fn only_a_refusal_of_everything_that_passes_has_a_remedy() {
         assert_eq!(remedy(&answer, payload), expected, "{wire:?}");
     }
 }
+
+#[test]
+fn only_what_somebody_has_to_change_is_a_refusal_to_connect() {
+    let options = RedisOptions::new();
+    for (code, is_refusal) in [
+        ("WRONGPASS", true),
+        ("NOAUTH", true),
+        ("DENIED", true),
+        ("NOPROTO", true),
+        ("LOADING", false),
+        ("BUSY", false),
+        ("MASTERDOWN", false),
+    ] {
+        let failure = handshake_refused(&options, code, "");
+        assert_eq!(failure.is_refusal, is_refusal, "{code}");
+    }
+}
