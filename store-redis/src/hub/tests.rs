@@ -10,8 +10,14 @@ use crate::options::RedisOptions;
 const PING: &str = "*1\r\n$4\r\nPING\r\n";
 const PONG: &[u8] = b"*2\r\n$4\r\npong\r\n$0\r\n\r\n";
 
+/// How a session was, and why it ended.
+struct Ended {
+    cause: Failure,
+    has_confirmed: bool,
+}
+
 /// A hub that opens no connection, the session of one that it has, and the server's end of that.
-fn connected() -> (Hub, JoinHandle<Failure>, DuplexStream) {
+fn connected() -> (Hub, JoinHandle<Ended>, DuplexStream) {
     let transport = Transport::new(RedisOptions::new()).unwrap();
     let shared = Arc::new(Shared {
         registry: Mutex::new(Registry::new(transport.options.limits())),
@@ -25,14 +31,19 @@ fn connected() -> (Hub, JoinHandle<Failure>, DuplexStream) {
 }
 
 /// A session of a new connection.
-fn session(shared: &Arc<Shared>) -> (JoinHandle<Failure>, DuplexStream) {
+fn session(shared: &Arc<Shared>) -> (JoinHandle<Ended>, DuplexStream) {
     shared.registry().connected();
     let (client, server) = duplex(4096);
     let shared = Arc::clone(shared);
     let session = tokio::spawn(async move {
         let commands = shared.transport.commands.subscribe();
         let mut session = Session::new(&shared, None, commands);
-        session.serve(Box::new(client)).await
+        let cause = session.serve(Box::new(client)).await;
+        let has_confirmed = session.has_confirmed();
+        Ended {
+            cause,
+            has_confirmed,
+        }
     });
     (session, server)
 }
@@ -68,10 +79,28 @@ async fn a_server_that_answers_in_time_is_kept_and_one_that_does_not_is_left() {
     }
     assert_eq!(arrives(&mut server).await, PING);
     let asked = Instant::now();
-    let cause = session.await.unwrap();
+    let cause = session.await.unwrap().cause;
     assert!(cause.to_string().contains("did not answer"), "{cause}");
     assert!(asked.elapsed() >= patience);
     assert!(asked.elapsed() <= patience + Duration::from_millis(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_has_worked_once_something_was_confirmed() {
+    let (hub, session, mut server) = connected();
+    let refuse = async {
+        arrives(&mut server).await;
+        server.write_all(b"-NOPERM no\r\n").await.unwrap();
+    };
+    let (refused, ()) = tokio::join!(hub.subscribe(Kind::Channel, "other"), refuse);
+    assert!(refused.is_err());
+    drop(server);
+    assert!(!session.await.unwrap().has_confirmed);
+
+    let (hub, session, mut server) = connected();
+    let _subscription = subscribed(&hub, &mut server).await;
+    drop(server);
+    assert!(session.await.unwrap().has_confirmed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,7 +119,7 @@ async fn a_message_that_takes_longer_than_an_answer_may_is_a_sign_of_life() {
     server.write_all(PONG).await.unwrap();
     let event = tokio::select! {
         event = subscription.next() => event,
-        lost = session => panic!("{}", lost.unwrap()),
+        lost = session => panic!("{}", lost.unwrap().cause),
     };
     assert!(matches!(event, Some(RawEvent::Message { message, .. }) if message == "12345"));
 }
