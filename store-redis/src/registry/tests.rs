@@ -170,6 +170,10 @@ fn a_member_refused_after_a_reconnect_hears_of_it_and_is_tried_again() {
     registry.ask_again();
     refuse_all(&mut registry);
     assert_eq!(read(&member), [""; 0], "told once");
+    registry.connection_lost();
+    registry.connected();
+    refuse_all(&mut registry);
+    assert_eq!(read(&member), [""; 0], "nor again on another connection");
     registry.ask_again();
     confirm_all(&mut registry);
     publish(&registry, "1");
