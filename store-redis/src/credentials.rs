@@ -142,7 +142,9 @@ mod tests {
         let failed = failure(Provider::new(panics)).await;
         assert_eq!(failed.kind, ErrorKind::Unavailable);
         assert!(failed.to_string().contains("it panicked"), "{failed}");
+        let began = tokio::time::Instant::now();
         let failed = failure(Provider::new(std::future::pending)).await;
+        assert_eq!(began.elapsed().as_secs(), 1);
         assert!(failed.to_string().contains("within 1s"), "{failed}");
     }
 

@@ -18,6 +18,13 @@ impl Baseline {
         println!("{what}: +{} MB, of {megabytes} MB", growth / 1024);
         assert!(growth <= megabytes * 1024, "{what} took {growth} kB");
     }
+
+    /// Checks that now not more than `megabytes` are held beyond what was.
+    pub(crate) fn keeps_at_most(&self, what: &str, megabytes: u64) {
+        let growth = kilobytes("VmRSS:").saturating_sub(self.0);
+        println!("{what}: +{} MB kept, of {megabytes} MB", growth / 1024);
+        assert!(growth <= megabytes * 1024, "{what} keeps {growth} kB");
+    }
 }
 
 fn kilobytes(field: &str) -> u64 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::{Answer, FakeServer, Server};
 use futures_util::{FutureExt, StreamExt};
-use store_core::{Condition, ErrorKind, Expiry, HealthState, StoreAdapter};
+use store_core::{Condition, ErrorKind, Expiry, HealthState, StoreAdapter, TtlMillis};
 use store_redis::{Protocol, RedisDriver, RedisOptions};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -161,6 +161,20 @@ async fn a_write_cut_before_its_answer_is_indeterminate_and_sent_once() {
     let error = driver.increment("n", 1, None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
     assert_eq!(server.seen(), ["INCRBY"]);
+}
+
+#[tokio::test]
+async fn a_script_cut_before_its_answer_is_indeterminate_also_where_it_was_unknown() {
+    let unknown = Answer::Send("-NOSCRIPT No matching script\r\n");
+    let answers = vec![unknown, Answer::Cut, Answer::Send("$1\r\n1\r\n")];
+    let mut server = FakeServer::start(answers).await;
+    let driver = RedisDriver::connect_with(server.options.clone())
+        .await
+        .unwrap();
+    let minute = TtlMillis::new(Duration::from_secs(60)).unwrap();
+    let error = driver.increment("n", 1, Some(minute)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
+    assert_eq!(server.seen(), ["EVALSHA", "EVAL"]);
 }
 
 #[tokio::test]
