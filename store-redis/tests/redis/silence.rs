@@ -81,6 +81,23 @@ async fn a_connection_that_answers_nothing_is_replaced_without_any_call() {
 }
 
 #[tokio::test]
+async fn a_server_that_accepts_and_says_nothing_is_given_the_time_to_connect_and_no_more() {
+    let server = Greeter::start().await;
+    let port = server.listener.local_addr().unwrap().port();
+    let timeout = Duration::from_millis(100);
+    let options = RedisOptions::new()
+        .address("127.0.0.1", port)
+        .connect_timeout(timeout);
+    let began = Instant::now();
+    let attempt = RedisDriver::connect_with(options);
+    let error = soon("the end of the attempt", attempt).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("within 100ms"), "{error}");
+    // Some slack for a busy machine.
+    assert!((timeout..30 * timeout).contains(&began.elapsed()));
+}
+
+#[tokio::test]
 async fn a_call_hears_of_a_loss_before_there_is_another_connection() {
     let server = Greeter::start().await;
     let options = RedisOptions::new().call_timeout(Duration::from_secs(5));
