@@ -339,7 +339,8 @@ mod tests {
                 self.0.store(true, std::sync::atomic::Ordering::SeqCst);
             }
         }
-        let causes: [(&str, fn(&Ring)); 3] = [
+        type Cause = fn(&Ring);
+        let causes: [(&str, Cause); 3] = [
             ("a message", |ring| push(ring, "1")),
             ("a gap", |ring| {
                 ring.push_gap(Gap::uncounted(GapReason::Reconnected))

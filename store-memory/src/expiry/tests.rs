@@ -101,7 +101,8 @@ async fn whatever_sets_a_deadline_its_entry_is_freed() {
         let written = entries.write("key", b"value", expiry, Condition::Always, |_| ());
         assert!(written.unwrap().done);
     };
-    let ways: [(&str, &dyn Fn(&Entries)); 4] = [
+    type Way<'a> = &'a dyn Fn(&Entries);
+    let ways: [(&str, Way<'_>); 4] = [
         ("a write", &|entries| write(entries, Expiry::After(ttl))),
         ("a write over another", &|entries| {
             write(entries, Expiry::Never);
