@@ -208,7 +208,7 @@ mod tests {
             insert(&stripe, &number.to_string(), None);
         }
         let start = Barrier::new(2);
-        for round in 0..100 {
+        for round in 0..400 {
             let key = format!("soon {round}");
             std::thread::scope(|scope| {
                 scope.spawn(|| {
