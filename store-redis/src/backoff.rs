@@ -115,7 +115,7 @@ mod tests {
             [(); 8].map(|()| backoff.next_wait())
         };
         assert_ne!(waits(), waits());
-        let refused = error::handshake_refused(&RedisOptions::new(), "WRONGPASS", "");
+        let refused = error::handshake_refused(&RedisOptions::new(), None, "WRONGPASS", "");
         let waits = || {
             let mut backoff = Backoff::new();
             [(); 8].map(|()| backoff.next_wait_after(&refused))

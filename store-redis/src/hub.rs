@@ -202,7 +202,7 @@ impl Drop for End {
 }
 
 /// Resolves once the commands are connected to another address than they were.
-async fn has_moved(commands: &mut watch::Receiver<Place>) {
+async fn has_moved(mut commands: watch::Receiver<Place>) {
     let began = *commands.borrow();
     let moved = commands.wait_for(|place| place.is_elsewhere(&began));
     if moved.await.is_err() {
@@ -221,11 +221,11 @@ async fn run(shared: Arc<Shared>) {
             shared.work.notified().await;
         }
         // From before the attempt on, so that nothing changes unnoticed.
-        let mut commands = shared.transport.commands.subscribe();
+        let commands = shared.transport.commands.subscribe();
         let opened = tokio::select! {
             opened = shared.transport.open(Purpose::PubSub) => opened,
             // Where the commands were, nobody may be any more.
-            () = has_moved(&mut commands) => continue,
+            () = has_moved(commands.clone()) => continue,
         };
         let (cause, wait) = match opened {
             Ok((socket, peer)) => {

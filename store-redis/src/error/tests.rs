@@ -159,7 +159,7 @@ fn only_what_somebody_has_to_change_is_a_refusal_to_connect() {
         ("BUSY", false),
         ("MASTERDOWN", false),
     ] {
-        let failure = handshake_refused(&options, code, "");
+        let failure = handshake_refused(&options, None, code, "");
         assert_eq!(failure.is_refusal, is_refusal, "{code}");
     }
 }

@@ -3,6 +3,8 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use store_core::RawEvent;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use super::*;
 use crate::options::RedisOptions;
@@ -19,12 +21,7 @@ struct Ended {
 /// A hub that opens no connection, the session of one that it has, and the server's end of that.
 fn connected() -> (Hub, JoinHandle<Ended>, DuplexStream) {
     let transport = Transport::new(RedisOptions::new()).unwrap();
-    let shared = Arc::new(Shared {
-        registry: Mutex::new(Registry::new(transport.options.limits())),
-        transport: Arc::new(transport),
-        work: Notify::new(),
-        trouble: Mutex::new(None),
-    });
+    let shared = Arc::new(Shared::new(Arc::new(transport)));
     let (session, server) = session(&shared);
     let task = Mutex::new(None);
     (Hub { shared, task }, session, server)
@@ -239,4 +236,25 @@ async fn what_the_commands_learn_while_a_connection_is_opened_is_heeded() {
     let (subscription, _socket) = tokio::join!(hub.subscribe(Kind::Channel, "c"), serve);
     assert!(subscription.is_ok());
     std::fs::remove_file(&path).unwrap();
+}
+
+#[tokio::test]
+async fn an_attempt_to_connect_is_given_up_where_the_commands_have_gone_elsewhere() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let options = RedisOptions::new()
+        .address("127.0.0.1", silent.local_addr().unwrap().port())
+        .connect_timeout(Duration::from_secs(3600));
+    let transport = Arc::new(Transport::new(options).unwrap());
+    let hub = Hub::new(Arc::clone(&transport));
+    let soon = Duration::from_secs(10);
+    tokio::select! {
+        _ = hub.subscribe(Kind::Channel, "c") => panic!("nobody answers"),
+        (_socket, _) = async {
+            let waits = silent.accept().await.unwrap();
+            transport.note(other.local_addr().ok(), &Ok(()));
+            timeout(soon, other.accept()).await.unwrap().unwrap();
+            waits
+        } => {}
+    }
 }

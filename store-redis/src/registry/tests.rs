@@ -147,7 +147,10 @@ fn a_refused_member_gets_the_error() {
 fn a_refusal_is_for_those_who_had_asked_by_then() {
     let mut registry = registry();
     let mut first = join(&mut registry);
-    let Some(Command::Join { kind, name, before }) = registry.next_command() else {
+    let Some(Command::Join {
+        kind, name, before, ..
+    }) = registry.next_command()
+    else {
         panic!("the first one is asked for");
     };
     let mut second = join(&mut registry);

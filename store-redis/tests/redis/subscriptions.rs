@@ -360,38 +360,6 @@ async fn a_server_that_is_busy_is_asked_again_to_forget_a_subscription() {
 }
 
 #[tokio::test]
-async fn refusals_of_others_do_not_keep_a_subscription_from_coming_back() {
-    let server = Server::start(&[]);
-    let mut admin = server.admin();
-    let user = [
-        "ACL",
-        "SETUSER",
-        "u",
-        "on",
-        ">pw",
-        "allcommands",
-        "allkeys",
-        "&c",
-    ];
-    admin.run(&user);
-    let options = server.options().username("u").password("pw");
-    let driver = RedisDriver::connect_with(options).await.unwrap();
-    let mut subscription = driver.subscribe("c").await.unwrap();
-    admin.run(&["ACL", "SETUSER", "u", "resetchannels"]);
-    assert_eq!(next(&mut subscription).await, "Refused None");
-    admin.run(&["ACL", "SETUSER", "u", "&c"]);
-    let others = async {
-        loop {
-            driver.subscribe("no").await.map(drop).unwrap_err();
-        }
-    };
-    tokio::select! {
-        event = next(&mut subscription) => assert_eq!(event, "Reconnected None"),
-        () = others => {}
-    }
-}
-
-#[tokio::test]
 async fn subscriptions_that_were_given_up_on_a_silent_server_are_bounded() {
     let answers = vec![
         Answer::Send("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"),
