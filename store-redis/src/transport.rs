@@ -266,6 +266,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn subscriptions_connect_to_where_the_commands_are_unless_that_is_a_replica() {
+        let bind = || async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+            let listener = listener.expect("a free port");
+            let address = listener.local_addr().expect("an address");
+            (listener, address)
+        };
+        let (_named, name) = bind().await;
+        let (_other, other) = bind().await;
+        let options = RedisOptions::new().address("127.0.0.1", name.port());
+        let transport = Transport::new(options).expect("options that are right");
+        let dial = async |purpose| {
+            let dialed = transport.dial(purpose).await;
+            dialed.ok().and_then(|(_socket, peer)| peer)
+        };
+        assert_eq!(dial(Purpose::PubSub).await, Some(name));
+        transport.note(Some(other), &Ok(()));
+        assert_eq!(dial(Purpose::PubSub).await, Some(other));
+        assert_eq!(dial(Purpose::Commands).await, Some(name));
+        transport.met_replica();
+        assert_eq!(dial(Purpose::PubSub).await, Some(name));
+    }
+
+    #[tokio::test]
     async fn an_address_that_says_nothing_does_not_keep_the_next_from_being_tried() {
         // Nobody accepts here, and what waits for that is full.
         let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)

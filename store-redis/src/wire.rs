@@ -223,12 +223,46 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use futures_util::FutureExt;
     use tokio::io::{AsyncWriteExt, duplex};
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::queue::Request;
+    use crate::queue::{Permit, Request};
+
+    /// Has a request written that is answered by one frame.
+    fn ask(queue: &Queue) -> oneshot::Receiver<(Result<Bytes, Loss>, Permit)> {
+        let (sender, receiver) = oneshot::channel();
+        let request = Request {
+            packed: b"*1\r\n$4\r\nPING\r\n".to_vec(),
+            answers: 1,
+            reply: Reply {
+                sender,
+                permit: None,
+            },
+        };
+        assert!(queue.push(request).is_ok());
+        receiver
+    }
+
+    #[tokio::test]
+    async fn who_left_before_the_answer_is_not_waited_for() {
+        let (client, mut server) = duplex(4096);
+        let queue = Arc::new(Queue::default());
+        let mut wire = Wire::new(Box::new(client), Arc::clone(&queue));
+        let callers: Vec<_> = (0..12).map(|_| ask(&queue)).collect();
+        assert!((&mut wire).now_or_never().is_none());
+        let mut written = [0; 4096];
+        assert!(server.read(&mut written).now_or_never().is_some());
+        drop(callers);
+        server.write_all(&b"+PONG\r\n".repeat(12)).await.unwrap();
+        assert!((&mut wire).now_or_never().is_none());
+        assert!(wire.unanswered.is_empty());
+        let _caller = ask(&queue);
+        assert!((&mut wire).now_or_never().is_none());
+        assert!(server.read(&mut written).now_or_never().is_some());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn large_requests_and_answers_keep_no_memory() {
