@@ -108,6 +108,7 @@ async fn a_unix_socket_and_a_database_are_reached_by_url() {
     let options: RedisOptions = server.options().database(99);
     let error = RedisDriver::connect_with(options).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    std::fs::remove_file(path).unwrap();
 }
 
 #[tokio::test]
