@@ -1,7 +1,7 @@
 //! What the handle does where a driver answers late or says a thing twice, as a driver may.
 #![cfg(all(feature = "memory", feature = "json"))]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -114,6 +114,19 @@ async fn a_scan_ends_after_its_error() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_cursor_that_leads_nowhere_ends_the_scan() -> Result<()> {
+    let (store, driver) = odd_store();
+    store.set("a", &1).await?;
+    driver.is_stuck.store(true, Ordering::SeqCst);
+    let listed: Result<Vec<String>> = store.scan("").try_collect().await;
+    for error in [listed.unwrap_err(), store.clear().await.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
+        assert!(error.to_string().contains("never end"), "{error}");
+    }
+    Ok(())
+}
+
 fn odd_store() -> (Store, Arc<OddDriver>) {
     let driver = Arc::new(OddDriver::default());
     let adapter: Arc<dyn StoreAdapter> = driver.clone();
@@ -127,6 +140,8 @@ struct OddDriver {
     memory: MemoryDriver,
     gets: AtomicUsize,
     held: Mutex<Option<oneshot::Receiver<()>>>,
+    /// Whether the page that repeats others is never the last.
+    is_stuck: AtomicBool,
 }
 
 impl OddDriver {
@@ -258,7 +273,8 @@ impl Scan for OddDriver {
         let from = cursor.filter(|_| !is_again);
         let mut page = memory.scan_page(prefix, from, page_size).await?;
         page.keys.extend_from_within(..);
-        if page.cursor.is_none() && !is_again {
+        let is_stuck = self.is_stuck.load(Ordering::SeqCst);
+        if page.cursor.is_none() && (is_stuck || !is_again) {
             page.cursor = Some(AGAIN.to_owned());
         }
         Ok(page)

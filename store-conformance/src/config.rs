@@ -19,6 +19,9 @@ pub struct Config {
     pub shrink_limit: Duration,
     /// How long a law may take.
     pub law_limit: Duration,
+    /// How long a call may run while no other one begins or ends. One that waits ends sooner, by its
+    /// own limit; this is for one that blocks its thread.
+    pub stall_limit: Duration,
     /// What the driver does not have, by group or need, and why.
     pub without: BTreeMap<String, String>,
     /// The command that runs a law again, with `{law}` for its name. A replay line puts the
@@ -34,6 +37,7 @@ impl Default for Config {
             only_case: None,
             shrink_limit: Duration::from_secs(10),
             law_limit: Duration::from_secs(180),
+            stall_limit: Duration::from_secs(60),
             without: BTreeMap::new(),
             command: "cargo test -- {law}".to_owned(),
         }

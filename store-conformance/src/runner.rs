@@ -74,12 +74,29 @@ pub fn run_law(law: &'static Law, make: &dyn Fn() -> Arc<dyn Harness>, config: &
     if let Err(error) = thread {
         return lost(format!("no thread to run on: {error}"));
     }
-    match receiver.recv_timeout(config.law_limit) {
-        Ok(outcome) => outcome,
-        Err(RecvTimeoutError::Timeout) => {
-            lost(format!("the law did not end within {:?}", config.law_limit))
+    let began = Instant::now();
+    let mut seen = None;
+    loop {
+        let left = config.law_limit.saturating_sub(began.elapsed());
+        match receiver.recv_timeout(left.min(config.stall_limit)) {
+            Ok(outcome) => return outcome,
+            Err(RecvTimeoutError::Disconnected) => {
+                return lost("the law's thread panicked".to_owned());
+            }
+            Err(RecvTimeoutError::Timeout) if left <= config.stall_limit => {
+                return lost(format!("the law did not end within {:?}", config.law_limit));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let now = latest(&timeline).map(|timeline| timeline.progress());
+                if now.is_some_and(|progress| progress.is_running) && now == seen {
+                    return lost(format!(
+                        "a call blocks its thread: for {:?} none has begun or ended",
+                        config.stall_limit
+                    ));
+                }
+                seen = now;
+            }
         }
-        Err(RecvTimeoutError::Disconnected) => lost("the law's thread panicked".to_owned()),
     }
 }
 

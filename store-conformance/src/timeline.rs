@@ -20,10 +20,20 @@ pub(crate) struct Timeline {
     inner: Mutex<Inner>,
 }
 
+/// How far a case has come: equal as long as no call begins or ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    begun: Instant,
+    entries: usize,
+    ended: usize,
+    pub(crate) is_running: bool,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     entries: VecDeque<Entry>,
     forgotten: usize,
+    ended: usize,
     hung: Option<String>,
 }
 
@@ -81,6 +91,7 @@ impl Timeline {
     fn end(&self, id: usize, answer: String) {
         let ended = self.begun.elapsed();
         let mut inner = self.inner();
+        inner.ended += 1;
         let Some(index) = id.checked_sub(inner.forgotten) else {
             return;
         };
@@ -97,6 +108,17 @@ impl Timeline {
     /// The first call that did not answer in time.
     pub(crate) fn hung(&self) -> Option<String> {
         self.inner().hung.clone()
+    }
+
+    /// How far the case has come.
+    pub(crate) fn progress(&self) -> Progress {
+        let inner = self.inner();
+        Progress {
+            begun: self.begun,
+            entries: inner.forgotten + inner.entries.len(),
+            ended: inner.ended,
+            is_running: inner.entries.iter().any(|entry| entry.answer.is_none()),
+        }
     }
 
     /// The calls that are running now.

@@ -215,6 +215,19 @@ fn a_call_that_never_yields_is_named() {
 }
 
 #[test]
+fn a_call_that_blocks_its_thread_is_named_long_before_the_law_should_end() {
+    let mut config = config();
+    config.law_limit = Duration::from_secs(3600);
+    config.stall_limit = Duration::from_millis(300);
+    let breach = broken("get_set_roundtrip", Get::Spins, &config);
+    let failure = breach.failure;
+    assert!(
+        failure.contains("blocks its thread") && failure.contains("A get "),
+        "{failure}"
+    );
+}
+
+#[test]
 fn a_panic_of_the_driver_breaks_the_law() {
     let breach = broken("get_set_roundtrip", Get::Panics, &config());
     assert!(

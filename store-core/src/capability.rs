@@ -14,7 +14,8 @@ pub trait Scan: Send + Sync {
     /// One page of the live keys that begin with `prefix`, byte for byte.
     ///
     /// The first page has no `cursor`; the next one is asked for with the cursor that came back,
-    /// until none does. `page_size` is a hint. A cursor that the backend may not know any more, as
+    /// until none does. It may be any text, such as the last key, but not the one that it was asked
+    /// with. `page_size` is a hint, and may be 0. A cursor that the backend may not know any more, as
     /// after its restart, is refused as [`Unavailable`](crate::ErrorKind::Unavailable).
     ///
     /// A key that is there during the whole scan comes at least once; one that comes or goes

@@ -8,7 +8,7 @@ use futures_util::stream;
 
 use crate::capability::{Scan, ScanPage};
 use crate::codec::Codec;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 
 /// How many keys a page asks for where the caller does not say.
@@ -99,9 +99,21 @@ impl<C: Codec> Store<C> {
         page_size: NonZeroUsize,
     ) -> Result<ScanPage> {
         let physical = self.keys.physical_prefix(prefix)?;
-        self.scanner()?
+        let page = self
+            .scanner()?
             .scan_page(&physical, cursor, page_size.get())
-            .await
+            .await?;
+        if cursor.is_some() && page.cursor.as_deref() == cursor {
+            return Err(Error::new(
+                ErrorKind::Backend,
+                format!(
+                    "the {} driver answered the cursor that it was asked with, so the scan would \
+                     never end",
+                    self.adapter.name()
+                ),
+            ));
+        }
+        Ok(page)
     }
 
     fn scanner(&self) -> Result<&dyn Scan> {
