@@ -133,7 +133,7 @@ fn open_memory(rest: &str) -> Result<Arc<dyn StoreAdapter>> {
 
 #[cfg(not(feature = "memory"))]
 fn open_memory(_rest: &str) -> Result<Arc<dyn StoreAdapter>> {
-    Err(not_compiled_in("memory"))
+    Err(not_compiled_in("memory", "memory"))
 }
 
 #[cfg(feature = "redis")]
@@ -142,16 +142,23 @@ async fn open_redis(url: &str) -> Result<Arc<dyn StoreAdapter>> {
 }
 
 #[cfg(not(feature = "redis"))]
-async fn open_redis(_url: &str) -> Result<Arc<dyn StoreAdapter>> {
-    Err(not_compiled_in("redis"))
+async fn open_redis(url: &str) -> Result<Arc<dyn StoreAdapter>> {
+    Err(not_compiled_in(
+        "redis",
+        if url.starts_with("rediss:") {
+            "redis-tls"
+        } else {
+            "redis"
+        },
+    ))
 }
 
 #[cfg(not(all(feature = "memory", feature = "redis")))]
-fn not_compiled_in(feature: &str) -> Error {
+fn not_compiled_in(driver: &str, feature: &str) -> Error {
     Error::new(
         ErrorKind::Unsupported,
         format!(
-            "the {feature} driver is not compiled in; enable the feature {feature:?} of \
+            "the {driver} driver is not compiled in; enable the feature {feature:?} of \
              igniter-store, as in `cargo add igniter-store --features {feature}`"
         ),
     )

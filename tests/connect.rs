@@ -76,13 +76,15 @@ async fn the_case_of_a_scheme_does_not_matter() -> igniter_store::Result<()> {
 #[cfg(not(feature = "redis"))]
 #[tokio::test]
 async fn a_driver_that_is_not_compiled_in_names_its_feature() {
-    let error = refusal("redis://127.0.0.1:6379").await;
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(
-        error
-            .to_string()
-            .contains("`cargo add igniter-store --features redis`")
-    );
+    for (url, feature) in [
+        ("redis://127.0.0.1:6379", "redis"),
+        ("rediss://127.0.0.1:6379", "redis-tls"),
+    ] {
+        let error = refusal(url).await;
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let advice = format!("`cargo add igniter-store --features {feature}`");
+        assert!(error.to_string().contains(&advice), "{error}");
+    }
 }
 
 #[cfg(feature = "redis")]

@@ -145,7 +145,7 @@ async fn a_value_of_another_type_is_an_error_that_names_key_and_type() -> Result
     assert_eq!(error.kind(), ErrorKind::Decode);
     assert_eq!(
         error.to_string(),
-        "get \"k\": the stored bytes are not JSON of u64: invalid type: string \"text\", expected \
+        "get \"k\": the bytes are not JSON of u64: invalid type: string \"text\", expected \
          u64 at line 1 column 6"
     );
     let lost = store.take::<u64>("k").await.unwrap_err();

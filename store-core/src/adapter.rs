@@ -29,8 +29,8 @@ use crate::time::{Expiry, Ttl, TtlMillis};
 ///   nothing. After [`close`](Self::close) every operation answers [`ErrorKind::Closed`].
 /// - [`ErrorKind::Unavailable`] says that the operation was not applied,
 ///   [`ErrorKind::Indeterminate`] that it may have been.
-/// - Errors carry kind, message and source; the handle adds operation and key. The message holds
-///   neither a physical key nor a password.
+/// - Errors carry a kind and a message, and a source where the message does not tell it; the handle
+///   adds operation and key. The message holds neither a physical key nor a password.
 ///
 /// The suite of the `store-conformance` crate checks all of it.
 ///

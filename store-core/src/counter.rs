@@ -25,7 +25,7 @@ pub fn add(stored: Option<&[u8]>, delta: i64) -> Result<i64> {
         Some(stored) => parse(stored).ok_or_else(|| {
             Error::new(
                 ErrorKind::WrongType,
-                "the value is not an integer in decimal text",
+                "the value is not an integer from -2^63 to 2^63-1 in plain decimal text",
             )
         })?,
     };

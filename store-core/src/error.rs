@@ -38,7 +38,7 @@ pub enum ErrorKind {
     TooLarge,
     /// The value cannot be represented by the codec. Nothing was sent.
     Encode,
-    /// The stored bytes are not a value of the requested type. [`Error::bytes`] has them.
+    /// The bytes of a value or a message are not of the requested type. [`Error::bytes`] has them.
     Decode,
     /// The key holds something else than the operation needs, such as text under `increment`.
     /// Nothing was changed.
@@ -87,7 +87,8 @@ impl Error {
         Self::new(ErrorKind::Closed, "the store was closed")
     }
 
-    /// Adds the cause. Its text must be free of secrets.
+    /// Adds the cause, where the message does not tell it: those of the codecs and drivers here do. Its
+    /// text must be free of secrets.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());

@@ -87,7 +87,18 @@ impl Namespace {
         if prefix.is_empty() {
             return Ok(self.front.to_string());
         }
-        self.physical(prefix).map(Cow::into_owned)
+        let physical = self.join(prefix);
+        if physical.len() > MAX_NAME_LEN {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!(
+                    "the prefix to scan for has {} bytes with the prefix of the store; no key has \
+                     more than {MAX_NAME_LEN}",
+                    physical.len()
+                ),
+            ));
+        }
+        Ok(physical)
     }
 
     /// The name as the user gave it; `None` where the physical name is not of this namespace,

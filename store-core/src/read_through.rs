@@ -101,7 +101,7 @@ impl<C: Codec> Store<C> {
     async fn cached<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         match self.get(key).await {
             Err(error) if error.kind() == ErrorKind::Decode => Ok(None),
-            answer => answer,
+            answer => answer.map_err(|error| error.with_operation("get_or_load")),
         }
     }
 }

@@ -24,6 +24,9 @@ impl<C: Codec> Store<C> {
     /// meanwhile that is [`Unavailable`](crate::ErrorKind::Unavailable), since a server that was
     /// restarted does not know how far the scan was.
     ///
+    /// A prefix that is longer than a key can be is
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput).
+    ///
     /// Scanning costs the backend time for all its keys, not for the matching ones.
     pub fn scan(
         &self,

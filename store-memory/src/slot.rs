@@ -143,7 +143,7 @@ impl Slot {
         let current = current.ok_or_else(|| {
             Error::new(
                 ErrorKind::WrongType,
-                "the value is not an integer in canonical decimal form",
+                "the value is not an integer from -2^63 to 2^63-1 in plain decimal text",
             )
         })?;
         let sum = current.checked_add(delta).ok_or_else(|| {

@@ -9,6 +9,8 @@ use store_core::{
     Scan, StoreAdapter, Ttl, TtlMillis,
 };
 
+use tokio::runtime::Handle;
+
 use crate::hub::Hub;
 use crate::link::Link;
 use crate::options::RedisOptions;
@@ -29,7 +31,8 @@ const MAX_BATCH: usize = 500_000;
 /// them. Both are replaced when they are lost, for as long as the driver lives; closing or dropping
 /// it ends them and their tasks. So does the end of the runtime that the driver was connected on:
 /// calls from another one are then [`ErrorKind::Closed`]. Cancelling a call does not disturb the
-/// others: it may still be applied.
+/// others: it may still be applied. Calls set timers, so they panic outside of a tokio runtime that has
+/// them.
 #[derive(Debug)]
 pub struct RedisDriver {
     pub(crate) link: Link,
@@ -62,8 +65,20 @@ impl RedisDriver {
     /// [`ErrorKind::InvalidInput`] if the options contradict themselves, or name a file that cannot
     /// be used or a database that the server does not have, [`ErrorKind::Unavailable`] if the server cannot be reached,
     /// [`ErrorKind::PermissionDenied`] if it refuses the credentials or asks for some,
-    /// [`ErrorKind::Unsupported`] if it does not speak the protocol.
+    /// [`ErrorKind::Unsupported`] if it does not speak the protocol. Outside of a tokio runtime that
+    /// is `InvalidInput` as well.
+    ///
+    /// # Panics
+    ///
+    /// If that runtime has no I/O or no timers (`enable_all` of its builder).
     pub async fn connect_with(options: RedisOptions) -> Result<Self> {
+        if Handle::try_current().is_err() {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the Redis driver needs a tokio runtime; connect inside of one, as under \
+                 #[tokio::main]",
+            ));
+        }
         let transport = Arc::new(Transport::new(options)?);
         let link = Link::connect(Arc::clone(&transport)).await?;
         let hub = Hub::new(transport);

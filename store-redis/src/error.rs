@@ -140,7 +140,7 @@ fn general(code: &str, detail: &str) -> (ErrorKind, String) {
     if has("not an integer or out of range") {
         return (
             ErrorKind::WrongType,
-            "the value is not an integer in 64 bits, written in plain decimal".to_owned(),
+            "the value is not an integer from -2^63 to 2^63-1 in plain decimal text".to_owned(),
         );
     }
     if has("increment or decrement would overflow") {

@@ -311,6 +311,11 @@ impl RedisOptions {
         {
             return Err(invalid("the host is empty"));
         }
+        if let Address::Tcp { host, .. } = &self.address
+            && host.contains(|it: char| it.is_whitespace() || it.is_control())
+        {
+            return Err(invalid("the host has white space in it"));
+        }
         if self.username.is_some() && self.password.is_none() {
             return Err(invalid(
                 "a username needs a password: redis://user:password@host",

@@ -70,7 +70,8 @@ pub(crate) fn parse(url: &str) -> Result<RedisOptions> {
         options.address = Address::Unix(decode(path, "the path")?.into());
     } else {
         options.address = read_host(host)?;
-        options.database = read_database(path.strip_prefix('/').unwrap_or(path))?;
+        let text = path.strip_prefix('/').unwrap_or(path);
+        options.database = read_database(text, "redis://localhost/2")?;
     }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         read_option(&mut options, pair, unix)?;
@@ -149,13 +150,13 @@ fn read_host(text: &str) -> Result<Address> {
     })
 }
 
-fn read_database(text: &str) -> Result<u32> {
+fn read_database(text: &str, example: &str) -> Result<u32> {
     if text.is_empty() {
         return Ok(0);
     }
     text.parse().map_err(|_| {
         invalid(format!(
-            "the database {:?} is not a number; {SHAPE}, such as redis://localhost/2",
+            "the database {:?} is not a number; write it as in {example}",
             shown(text)
         ))
     })
@@ -192,7 +193,9 @@ fn read_option(options: &mut RedisOptions, pair: &str, unix: bool) -> Result<()>
             }
         }
         "subscription_buffer" => options.subscription_buffer = number(name, &value)?,
-        "db" if unix => options.database = read_database(&value)?,
+        "db" if unix => {
+            options.database = read_database(&value, "redis+unix:///run/redis.sock?db=2")?;
+        }
         "db" => {
             return Err(invalid(
                 "the database stands in the path: redis://localhost/2",

@@ -114,7 +114,7 @@ mod tests {
         let error = Json.decode::<Vec<u8>>(b"[1,\"x\"]").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the stored bytes are not JSON of alloc::vec::Vec<u8>: invalid type: string \"x\", \
+            "the bytes are not JSON of alloc::vec::Vec<u8>: invalid type: string \"x\", \
              expected u8 at line 1 column 6"
         );
     }

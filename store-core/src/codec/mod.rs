@@ -86,7 +86,7 @@ fn decode_error<T>(codec: &str, source: impl std::fmt::Display) -> crate::Error 
     crate::Error::new(
         crate::ErrorKind::Decode,
         format!(
-            "the stored bytes are not {codec} of {}: {source}",
+            "the bytes are not {codec} of {}: {source}",
             std::any::type_name::<T>()
         ),
     )

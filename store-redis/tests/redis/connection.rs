@@ -368,3 +368,11 @@ fn a_driver_whose_runtime_has_ended_is_closed() {
         driver.close().await.unwrap();
     });
 }
+
+#[test]
+fn outside_of_a_runtime_it_says_that_it_needs_one() {
+    let connect = RedisDriver::connect("redis://127.0.0.1:6379");
+    let error = connect.now_or_never().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert!(error.to_string().contains("tokio runtime"), "{error}");
+}
