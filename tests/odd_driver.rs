@@ -1,6 +1,7 @@
 //! What the handle does where a driver answers late or says a thing twice, as a driver may.
 #![cfg(all(feature = "memory", feature = "json"))]
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -59,12 +60,7 @@ async fn a_cold_caller_reads_once_whatever_other_keys_land_meanwhile() -> Result
 #[tokio::test]
 async fn who_waits_for_a_load_gets_its_value_without_asking_again() -> Result<()> {
     let (store, driver) = odd_store();
-    let (loaded, value) = oneshot::channel::<i32>();
-    let load = || async { Ok::<_, Error>(value.await.unwrap_or(0)) };
-    let mut leader = Box::pin(store.get_or_load("k", MINUTE, load));
-    assert!((&mut leader).now_or_never().is_none());
-    let mut follower = Box::pin(store.get_or_load("k", MINUTE, || async { Ok::<_, Error>(2) }));
-    assert!((&mut follower).now_or_never().is_none());
+    let (loaded, leader, follower) = load_and_wait(&store);
     assert!(loaded.send(1).is_ok());
     assert_eq!(leader.await?, 1);
     assert!(store.delete("k").await?);
@@ -76,12 +72,7 @@ async fn who_waits_for_a_load_gets_its_value_without_asking_again() -> Result<()
 #[tokio::test]
 async fn who_waits_for_a_load_that_cannot_be_stored_is_given_nothing() -> Result<()> {
     let (store, _driver) = odd_store();
-    let (loaded, value) = oneshot::channel::<i32>();
-    let load = || async { Ok::<_, Error>(value.await.unwrap_or(0)) };
-    let mut leader = Box::pin(store.get_or_load("k", MINUTE, load));
-    assert!((&mut leader).now_or_never().is_none());
-    let mut follower = Box::pin(store.get_or_load("k", MINUTE, || async { Ok::<_, Error>(2) }));
-    assert!((&mut follower).now_or_never().is_none());
+    let (loaded, leader, follower) = load_and_wait(&store);
     store.close().await?;
     assert!(loaded.send(1).is_ok());
     for outcome in [leader.await, follower.await] {
@@ -125,6 +116,20 @@ async fn a_cursor_that_leads_nowhere_ends_the_scan() -> Result<()> {
         assert!(error.to_string().contains("never end"), "{error}");
     }
     Ok(())
+}
+
+type Call<'a> = Pin<Box<dyn Future<Output = Result<i32>> + 'a>>;
+
+/// A call that loads what it is sent, and one for the same key that waits for it.
+fn load_and_wait(store: &Store) -> (oneshot::Sender<i32>, Call<'_>, Call<'_>) {
+    let (loaded, value) = oneshot::channel();
+    let load = || async { Ok(value.await.unwrap_or(0)) };
+    let mut leader: Call<'_> = Box::pin(store.get_or_load("k", MINUTE, load));
+    let other_load = || async { Ok(2) };
+    let mut follower: Call<'_> = Box::pin(store.get_or_load("k", MINUTE, other_load));
+    let are_waiting = [&mut leader, &mut follower].map(|call| call.now_or_never().is_none());
+    assert_eq!(are_waiting, [true; 2]);
+    (loaded, leader, follower)
 }
 
 fn odd_store() -> (Store, Arc<OddDriver>) {
