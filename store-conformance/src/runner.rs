@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proptest::strategy::{Just, Strategy, ValueTree};
 use proptest::test_runner::{Config as ProptestConfig, RngAlgorithm, TestRng, TestRunner};
@@ -75,23 +75,24 @@ pub fn run_law(law: &'static Law, make: &dyn Fn() -> Arc<dyn Harness>, config: &
         return lost(format!("no thread to run on: {error}"));
     }
     let began = Instant::now();
+    let stall_limit = config.stall_limit.max(Duration::from_millis(1));
     let mut seen = None;
     loop {
         let left = config.law_limit.saturating_sub(began.elapsed());
-        match receiver.recv_timeout(left.min(config.stall_limit)) {
+        match receiver.recv_timeout(left.min(stall_limit)) {
             Ok(outcome) => return outcome,
             Err(RecvTimeoutError::Disconnected) => {
                 return lost("the law's thread panicked".to_owned());
             }
-            Err(RecvTimeoutError::Timeout) if left <= config.stall_limit => {
+            Err(RecvTimeoutError::Timeout) if left <= stall_limit => {
                 return lost(format!("the law did not end within {:?}", config.law_limit));
             }
             Err(RecvTimeoutError::Timeout) => {
                 let now = latest(&timeline).map(|timeline| timeline.progress());
                 if now.is_some_and(|progress| progress.is_running) && now == seen {
                     return lost(format!(
-                        "a call blocks its thread: for {:?} none has begun or ended",
-                        config.stall_limit
+                        "a call blocks its thread: for {stall_limit:?} or longer none has begun \
+                         or ended"
                     ));
                 }
                 seen = now;

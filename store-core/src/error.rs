@@ -87,8 +87,8 @@ impl Error {
         Self::new(ErrorKind::Closed, "the store was closed")
     }
 
-    /// Adds the cause, where the message does not tell it: those of the codecs and drivers here do. Its
-    /// text must be free of secrets.
+    /// Adds the cause, where the message does not tell it. The codecs and drivers of this workspace tell
+    /// it in the message. Its text must be free of secrets.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());

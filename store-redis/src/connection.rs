@@ -124,8 +124,8 @@ impl Connection {
         Ok(answer)
     }
 
-    /// How often something has arrived from the server.
-    pub(crate) fn heard(&self) -> u64 {
+    /// When something arrived last from the server.
+    pub(crate) fn heard(&self) -> Option<Instant> {
         self.queue.heard()
     }
 

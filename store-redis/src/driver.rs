@@ -8,7 +8,6 @@ use store_core::{
     Condition, Error, ErrorKind, Expiry, Health, HealthState, Patterns, RawSubscription, Result,
     Scan, StoreAdapter, Ttl, TtlMillis,
 };
-
 use tokio::runtime::Handle;
 
 use crate::hub::Hub;

@@ -201,10 +201,9 @@ impl Drop for End {
     }
 }
 
-/// Resolves once the commands are connected to another address than they were.
-async fn has_moved(mut commands: watch::Receiver<Place>) {
-    let began = *commands.borrow();
-    let moved = commands.wait_for(|place| place.is_elsewhere(&began));
+/// Resolves once the commands are connected to another address than `before`.
+async fn has_moved(mut commands: watch::Receiver<Place>, before: Place) {
+    let moved = commands.wait_for(|place| place.is_elsewhere(&before));
     if moved.await.is_err() {
         // Their transport is gone, and everything with it.
         pending::<()>().await;
@@ -222,17 +221,19 @@ async fn run(shared: Arc<Shared>) {
         }
         // From before the attempt on, so that nothing changes unnoticed.
         let commands = shared.transport.commands.subscribe();
+        let place = *commands.borrow();
+        let has_moved = || has_moved(commands.clone(), place);
         let opened = tokio::select! {
             opened = shared.transport.open(Purpose::PubSub) => opened,
             // Where the commands were, nobody may be any more.
-            () = has_moved(commands.clone()) => continue,
+            () = has_moved() => continue,
         };
         let (cause, wait) = match opened {
             Ok((socket, peer)) => {
                 let began = Instant::now();
                 shared.registry().connected();
                 *shared.trouble() = None;
-                let mut session = Session::new(&shared, peer, commands);
+                let mut session = Session::new(&shared, peer, commands.clone());
                 let cause = session.serve(socket).await;
                 shared.registry().connection_lost();
                 backoff.ended(session.has_confirmed(), began.elapsed());
@@ -244,7 +245,10 @@ async fn run(shared: Arc<Shared>) {
             }
         };
         *shared.trouble() = shared.registry().is_wanted().then_some(cause);
-        sleep(wait).await;
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = has_moved() => {}
+        }
     }
 }
 

@@ -4,12 +4,12 @@
 //! at which a request is either taken, and perhaps executed, or certainly is not.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
 
 /// The right to have a request on its way or unanswered. It goes where the request goes, so that
 /// the request of a caller who left still counts.
@@ -52,7 +52,7 @@ impl Reply {
 #[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    heard: AtomicU64,
+    heard: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -123,12 +123,12 @@ impl Queue {
 
     /// Something has arrived from the server.
     pub(crate) fn hear(&self) {
-        self.heard.fetch_add(1, Ordering::Relaxed);
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// How often something has arrived.
-    pub(crate) fn heard(&self) -> u64 {
-        self.heard.load(Ordering::Relaxed)
+    /// When something arrived last.
+    pub(crate) fn heard(&self) -> Option<Instant> {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses further requests, and tells those that wait that they were not sent.

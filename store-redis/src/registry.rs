@@ -21,6 +21,9 @@ pub(crate) enum Kind {
     Pattern,
 }
 
+/// What somebody may listen to.
+type Topic = (Kind, Arc<str>);
+
 /// Something to send to the server.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -45,8 +48,11 @@ pub(crate) struct Registry {
     patterns: HashMap<Arc<str>, Vec<Member>>,
     /// None without a connection: the next one is asked for everything.
     outbox: Option<VecDeque<Command>>,
-    /// What the server was to forget and put off.
-    unforgotten: HashSet<(Kind, Arc<str>)>,
+    /// What the server has confirmed on this connection, and not yet that it forgot.
+    held: HashSet<Topic>,
+    /// What the server has put off, and what it has refused to have back: to be asked for again.
+    put_off: HashSet<Topic>,
+    refused: HashSet<Topic>,
     next_number: u64,
     limits: Limits,
     closed: bool,
@@ -72,6 +78,12 @@ enum MemberState {
     Refused,
 }
 
+impl Member {
+    fn is_live(&self) -> bool {
+        matches!(self.state, MemberState::Live)
+    }
+}
+
 /// A new subscription that is not confirmed yet.
 #[derive(Debug)]
 pub(crate) struct Joined {
@@ -86,7 +98,9 @@ impl Registry {
             channels: HashMap::new(),
             patterns: HashMap::new(),
             outbox: None,
-            unforgotten: HashSet::new(),
+            held: HashSet::new(),
+            put_off: HashSet::new(),
+            refused: HashSet::new(),
             next_number: 0,
             limits,
             closed: false,
@@ -150,8 +164,9 @@ impl Registry {
     }
 
     /// The server confirmed a [`Command::Join`].
-    pub(crate) fn confirmed(&mut self, kind: Kind, name: &str, before: u64) {
-        let Some(members) = self.topics(kind).get_mut(name) else {
+    pub(crate) fn confirmed(&mut self, kind: Kind, name: &Arc<str>, before: u64) {
+        self.held.insert((kind, Arc::clone(name)));
+        let Some(members) = self.topics(kind).get_mut(&**name) else {
             return;
         };
         for member in members.iter_mut().filter(|member| member.number < before) {
@@ -166,11 +181,28 @@ impl Registry {
         }
     }
 
+    /// The server confirmed a [`Command::Leave`].
+    pub(crate) fn forgotten(&mut self, kind: Kind, name: Arc<str>) {
+        self.held.remove(&(kind, name));
+    }
+
+    /// The server put off a command.
+    pub(crate) fn put_off(&mut self, kind: Kind, name: Arc<str>) {
+        self.put_off.insert((kind, name));
+    }
+
     /// The server refused a [`Command::Join`]. Who waited for it gets the error; who listened
-    /// before the connection was lost reads a gap, and is tried again.
-    pub(crate) fn refused(&mut self, kind: Kind, name: &str, before: u64, failure: &Failure) {
-        let Some(members) = self.topics(kind).get_mut(name) else {
-            return;
+    /// before the connection was lost reads a gap, and is to be tried again: answers whether anybody
+    /// is.
+    pub(crate) fn refused(
+        &mut self,
+        kind: Kind,
+        name: &Arc<str>,
+        before: u64,
+        failure: &Failure,
+    ) -> bool {
+        let Some(members) = self.topics(kind).get_mut(&**name) else {
+            return false;
         };
         let mut kept = Vec::with_capacity(members.len());
         for mut member in members.drain(..) {
@@ -190,12 +222,13 @@ impl Registry {
             kept.push(member);
         }
         *members = kept;
+        let refused = |member: &Member| matches!(member.state, MemberState::Refused);
+        let is_wanted_back = members.iter().any(refused);
+        if is_wanted_back {
+            self.refused.insert((kind, Arc::clone(name)));
+        }
         self.forget_if_empty(kind, name);
-    }
-
-    /// The server put off a [`Command::Leave`].
-    pub(crate) fn leaving_put_off(&mut self, kind: Kind, name: Arc<str>) {
-        self.unforgotten.insert((kind, name));
+        is_wanted_back
     }
 
     /// Whether the server refuses a subscription that it once confirmed.
@@ -208,24 +241,48 @@ impl Registry {
         members.any(|member| matches!(member.state, MemberState::Refused))
     }
 
-    /// Asks again for what is not confirmed, and to forget what was not forgotten.
-    pub(crate) fn ask_again(&mut self) {
-        for (kind, name) in mem::take(&mut self.unforgotten) {
-            // Who joined meanwhile needs it, and will leave.
-            if !self.topics(kind).contains_key(&name) {
-                self.send(Command::Leave { kind, name });
+    /// Asks again for what was put off.
+    pub(crate) fn ask_for_put_off(&mut self) {
+        let topics = mem::take(&mut self.put_off);
+        self.ask_again(topics);
+    }
+
+    /// Asks again for what was refused.
+    pub(crate) fn ask_for_refused(&mut self) {
+        let topics = mem::take(&mut self.refused);
+        self.ask_again(topics);
+    }
+
+    /// Each of `topics` was answered, so none is asked for twice at a time, and what nobody wants any
+    /// more is not asked for at all.
+    fn ask_again(&mut self, topics: HashSet<Topic>) {
+        let before = self.next_number;
+        for topic in topics {
+            let is_held = self.held.contains(&topic);
+            let (kind, name) = topic;
+            match self.topics(kind).get(&name) {
+                Some(members) if members.iter().all(Member::is_live) => {}
+                Some(_) => self.send(Command::Join {
+                    kind,
+                    name,
+                    before,
+                    _permit: None,
+                }),
+                None if is_held => self.send(Command::Leave { kind, name }),
+                None => {}
             }
         }
-        self.ask_for(|member| !matches!(member.state, MemberState::Live));
     }
 
     /// The connection is gone, and all that was sent through it.
     pub(crate) fn connection_lost(&mut self) {
         self.outbox = None;
-        self.unforgotten.clear();
+        for topics in [&mut self.held, &mut self.put_off, &mut self.refused] {
+            topics.clear();
+        }
         let topics = self.channels.values_mut().chain(self.patterns.values_mut());
         for member in topics.flatten() {
-            if matches!(member.state, MemberState::Live) {
+            if member.is_live() {
                 member.state = MemberState::Lost;
             }
         }
@@ -234,7 +291,7 @@ impl Registry {
     /// A new connection is there, which knows of nothing.
     pub(crate) fn connected(&mut self) {
         self.outbox = Some(VecDeque::new());
-        self.ask_for(|_| true);
+        self.ask_for_all();
     }
 
     /// Hands a message to everybody who listens to `name`: a channel, or a pattern with the
@@ -256,7 +313,7 @@ impl Registry {
         };
         let message = Bytes::copy_from_slice(message);
         for member in members {
-            if !matches!(member.state, MemberState::Live) {
+            if !member.is_live() {
                 continue;
             }
             match &channel {
@@ -302,8 +359,7 @@ impl Registry {
         }
     }
 
-    /// Asks for every name that has a member like this.
-    fn ask_for(&mut self, like: impl Fn(&Member) -> bool) {
+    fn ask_for_all(&mut self) {
         let Some(outbox) = &mut self.outbox else {
             return;
         };
@@ -312,16 +368,12 @@ impl Registry {
             (Kind::Channel, &self.channels),
             (Kind::Pattern, &self.patterns),
         ] {
-            for (name, members) in topics {
-                if members.iter().any(&like) {
-                    outbox.push_back(Command::Join {
-                        kind,
-                        name: Arc::clone(name),
-                        before,
-                        _permit: None,
-                    });
-                }
-            }
+            outbox.extend(topics.keys().map(|name| Command::Join {
+                kind,
+                name: Arc::clone(name),
+                before,
+                _permit: None,
+            }));
         }
     }
 }

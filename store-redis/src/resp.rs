@@ -48,7 +48,8 @@ pub(crate) struct Framer {
 impl Framer {
     /// The length of the first `frames` frames of `input`, or `None` where they are not complete
     /// yet: then `input` must be the same again, with more behind it. Pushes between them are not
-    /// counted.
+    /// counted; one at the start is, as what was asked for. The driver asks for none, but another
+    /// client can have a server send some, such as by `CLIENT TRACKING … REDIRECT`.
     pub(crate) fn end(&mut self, input: &[u8], frames: usize) -> Result<Option<usize>, Malformed> {
         let mut reader = Reader { input, at: self.at };
         let (mut frames, mut items) = self.missing.take().unwrap_or((frames, 0));

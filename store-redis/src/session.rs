@@ -50,7 +50,9 @@ pub(crate) struct Session<'a> {
     /// Since when an answer to PING is due. What arrives meanwhile is a sign of life and begins the
     /// wait anew, since a long message may stand before the answer.
     ping_sent: Option<Instant>,
-    retry_at: Option<Instant>,
+    /// When what was put off, and what was refused, is asked for again.
+    put_off_until: Option<Instant>,
+    refused_until: Option<Instant>,
     /// Since others had their turn.
     deliveries: usize,
     has_confirmed: bool,
@@ -73,7 +75,8 @@ impl<'a> Session<'a> {
             out: Outgoing::default(),
             next_ping: Instant::now() + HEARTBEAT,
             ping_sent: None,
-            retry_at: None,
+            put_off_until: None,
+            refused_until: None,
             deliveries: 0,
             has_confirmed: false,
         }
@@ -91,18 +94,21 @@ impl<'a> Session<'a> {
         let options = &self.shared.transport.options;
         let patience = options.patience();
         loop {
-            // Not left to the timer, which would never have its turn where there is always
-            // something to read.
-            if self.retry_at.is_some_and(|at| at <= Instant::now()) {
-                self.retry_at = None;
-                self.shared.registry().ask_again();
+            // Not left to a timer, which would never have its turn where there is always something
+            // to read.
+            if is_over(&mut self.put_off_until) {
+                self.shared.registry().ask_for_put_off();
+            }
+            if is_over(&mut self.refused_until) {
+                self.shared.registry().ask_for_refused();
             }
             self.write_commands();
             if received.is_empty() && received.capacity() > KEPT_SIZE {
                 received = BytesMut::new();
             }
             received.reserve(READ_SIZE);
-            let retry_at = self.retry_at.unwrap_or_else(Instant::now);
+            let retry_at = [self.put_off_until, self.refused_until];
+            let retry_at = retry_at.into_iter().flatten().min();
             let pulse = match self.ping_sent {
                 Some(sent) => sent + patience,
                 None => self.next_ping,
@@ -136,7 +142,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 () = self.shared.work.notified() => {}
-                () = sleep_until(retry_at), if self.retry_at.is_some() => {}
+                () = sleep_until(retry_at.unwrap_or(pulse)), if retry_at.is_some() => {}
                 () = sleep_until(pulse) => {
                     if self.ping_sent.is_some() {
                         return error::connection_lost("the server did not answer");
@@ -182,13 +188,6 @@ impl<'a> Session<'a> {
         self.sent.push_back(Sent::Ping);
         self.ping_sent = Some(now);
         self.next_ping = now + HEARTBEAT;
-    }
-
-    /// Asks again after this time, or sooner if that is due: who is asked for and refused again and
-    /// again must not put off the others.
-    fn retry_within(&mut self, wait: Duration) {
-        let at = Instant::now() + wait;
-        self.retry_at = Some(self.retry_at.map_or(at, |due| due.min(at)));
     }
 
     async fn read_frames(&mut self, received: &mut BytesMut) -> Result<(), String> {
@@ -276,12 +275,15 @@ impl<'a> Session<'a> {
         if verb != expected.as_bytes() || confirmed != name.as_bytes() {
             return Err(unfit());
         }
-        if let Command::Join {
-            kind, name, before, ..
-        } = &command
-        {
-            self.shared.registry().confirmed(*kind, name, *before);
-            self.has_confirmed = true;
+        let mut registry = self.shared.registry();
+        match command {
+            Command::Join {
+                kind, name, before, ..
+            } => {
+                registry.confirmed(kind, &name, before);
+                self.has_confirmed = true;
+            }
+            Command::Leave { kind, name } => registry.forgotten(kind, name),
         }
         Ok(())
     }
@@ -291,22 +293,21 @@ impl<'a> Session<'a> {
         let failure = error::reply(&code, &detail);
         match self.sent.pop_front() {
             // It passes, and nothing was done: who waits goes on waiting.
-            Some(Sent::Command(Command::Join { .. })) if error::passes(&code) => {
-                self.retry_within(PUT_OFF_RETRY);
-                Ok(())
-            }
-            Some(Sent::Command(Command::Leave { kind, name })) if error::passes(&code) => {
-                self.shared.registry().leaving_put_off(kind, name);
-                self.retry_within(PUT_OFF_RETRY);
+            Some(Sent::Command(
+                Command::Join { kind, name, .. } | Command::Leave { kind, name },
+            )) if error::passes(&code) => {
+                self.shared.registry().put_off(kind, name);
+                let until = || Instant::now() + PUT_OFF_RETRY;
+                self.put_off_until.get_or_insert_with(until);
                 Ok(())
             }
             Some(Sent::Command(Command::Join {
                 kind, name, before, ..
             })) => {
                 let mut registry = self.shared.registry();
-                registry.refused(kind, &name, before, &failure);
-                if registry.has_refused() {
-                    self.retry_within(REFUSED_RETRY);
+                if registry.refused(kind, &name, before, &failure) {
+                    let until = || Instant::now() + REFUSED_RETRY;
+                    self.refused_until.get_or_insert_with(until);
                 }
                 Ok(())
             }
@@ -320,6 +321,11 @@ impl<'a> Session<'a> {
             None => Err(failure.to_string()),
         }
     }
+}
+
+/// Whether there was a time to wait for, and it has come: then there is none any more.
+fn is_over(until: &mut Option<Instant>) -> bool {
+    until.take_if(|until| *until <= Instant::now()).is_some()
 }
 
 fn unfit() -> String {

@@ -1,14 +1,15 @@
 //! The task behind a link: it drives one connection after the other, and replaces what is lost.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use store_core::ErrorKind;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::command;
-use crate::connection::{Condemned, Connection, Silence};
+use crate::connection::{Condemned, Connection};
 use crate::error::{self, Failure};
 use crate::link::{Shared, State};
 use crate::options::RedisOptions;
@@ -18,6 +19,9 @@ use crate::wire::Wire;
 
 /// How often the server is asked whether it is still there, and a master, busy or idle.
 const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// How long a question may wait where what else arrives shows that the server is there.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Runs for ever. Dropping this future closes the socket.
 pub(crate) async fn supervise(
@@ -77,24 +81,36 @@ async fn until_lost(shared: &Shared, connection: &Connection, wire: &mut Wire) -
 /// there, and would go on in vain.
 async fn silence(connection: &Connection, options: &RedisOptions) {
     let mut asks_role = !options.allow_replica;
-    let mut wait = HEARTBEAT;
     loop {
         // At once where a call has waited in vain.
-        let _ = timeout(wait, connection.suspected.notified()).await;
-        wait = HEARTBEAT;
-        let heard = connection.heard();
-        let deadline = Instant::now() + options.patience();
-        let answer = if asks_role {
-            let role = command::role(options.protocol);
-            connection.ask(role, reply::is_replica, deadline).await
-        } else {
-            let pong = connection.ask(command::ping(), reply::pong, deadline).await;
-            pong.map(|pong| pong.map(|()| false))
+        let _ = timeout(HEARTBEAT, connection.suspected.notified()).await;
+        let asked = Instant::now();
+        let answer = async move {
+            if asks_role {
+                let role = command::role(options.protocol);
+                connection
+                    .ask(role, reply::is_replica, asked + FOR_EVER)
+                    .await
+            } else {
+                let pong = connection
+                    .ask(command::ping(), reply::pong, asked + FOR_EVER)
+                    .await;
+                pong.map(|pong| pong.map(|()| false))
+            }
+        };
+        // Read however late it comes: what arrives before it is a sign of life as well, such as a
+        // long answer to another question.
+        let mut answer = pin!(answer);
+        let answer = loop {
+            let heard = connection.heard().map_or(asked, |heard| heard.max(asked));
+            let deadline = heard + options.patience();
+            match timeout_at(deadline, &mut answer).await {
+                Ok(answer) => break answer,
+                Err(_elapsed) if connection.heard() > Some(heard) => {}
+                Err(_elapsed) => return,
+            }
         };
         match answer {
-            // What arrives is a sign of life as well: a long answer may stand before this one.
-            Err(Silence::Late { .. }) if connection.heard() != heard => wait = Duration::ZERO,
-            Err(Silence::Late { .. }) => return,
             Ok(Ok(true)) => connection.condemn(Condemned::Demoted),
             // Any error is a sign of life. One that will not pass, as for a user who may not ask, is
             // not asked for again, since the server may log each of them.
@@ -127,18 +143,22 @@ async fn replace(
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use futures_util::FutureExt;
-    use tokio::io::{AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
+    use crate::options::Protocol;
 
     #[tokio::test(start_paused = true)]
     async fn a_long_answer_is_a_sign_of_life_for_as_long_as_it_arrives() {
+        let long = RedisOptions::new().call_timeout(Duration::from_secs(2));
         // However the last of it meets the questions.
-        for pieces in 1..20 {
+        for (options, pieces) in (1..20).flat_map(|n| [(RedisOptions::new(), n), (long.clone(), n)])
+        {
             let (client, mut server) = duplex(64 << 10);
             let (connection, mut wire) = Connection::new(Box::new(client), 1);
-            let options = RedisOptions::new();
             let deadline = Instant::now() + options.patience();
             let mut question = Box::pin(connection.ask(command::ping(), reply::pong, deadline));
             assert!((&mut question).now_or_never().is_none());
@@ -165,6 +185,32 @@ mod tests {
             let quiet = Instant::now();
             lost.await;
             assert!(quiet.elapsed() <= HEARTBEAT + options.patience());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_read_however_late_it_comes() {
+        let (client, mut server) = duplex(4096);
+        let (connection, mut wire) = Connection::new(Box::new(client), 1);
+        let options = RedisOptions::new().protocol(Protocol::Resp2);
+        let serve = async {
+            let mut question = [0; 64];
+            assert_ne!(server.read(&mut question).await.unwrap(), 0);
+            for _ in 0..5 {
+                sleep(options.patience() * 4 / 5).await;
+                server
+                    .write_all(b">1\r\n+something else\r\n")
+                    .await
+                    .unwrap();
+            }
+            server.write_all(b"*1\r\n$5\r\nslave\r\n").await.unwrap();
+            pending::<()>().await;
+        };
+        tokio::select! {
+            reason = connection.condemnation() => assert_eq!(reason, Condemned::Demoted),
+            cause = &mut wire => panic!("{cause}"),
+            () = silence(&connection, &options) => panic!("lost"),
+            () = serve => {}
         }
     }
 }

@@ -244,7 +244,8 @@ async fn an_attempt_to_connect_is_given_up_where_the_commands_have_gone_elsewher
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let options = RedisOptions::new()
         .address("127.0.0.1", silent.local_addr().unwrap().port())
-        .connect_timeout(Duration::from_secs(3600));
+        .connect_timeout(Duration::from_secs(3600))
+        .call_timeout(Duration::from_secs(3600));
     let transport = Arc::new(Transport::new(options).unwrap());
     let hub = Hub::new(Arc::clone(&transport));
     let soon = Duration::from_secs(10);

@@ -29,7 +29,10 @@ fn confirm_all(registry: &mut Registry) -> Vec<&'static str> {
                 registry.confirmed(kind, &name, before);
                 sent.push("join");
             }
-            Command::Leave { .. } => sent.push("leave"),
+            Command::Leave { kind, name } => {
+                registry.forgotten(kind, name);
+                sent.push("leave");
+            }
         }
     }
     sent
@@ -44,6 +47,18 @@ fn refuse_all(registry: &mut Registry) {
             registry.refused(kind, &name, before, &error::reply("NOPERM", ""));
         }
     }
+}
+
+/// Answers as a server does that has no time now. Answers how many commands there were.
+fn put_off_all(registry: &mut Registry) -> usize {
+    let mut count = 0;
+    while let Some(Command::Join { kind, name, .. } | Command::Leave { kind, name }) =
+        registry.next_command()
+    {
+        registry.put_off(kind, name);
+        count += 1;
+    }
+    count
 }
 
 fn publish(registry: &Registry, message: &str) {
@@ -170,14 +185,14 @@ fn a_member_refused_after_a_reconnect_hears_of_it_and_is_tried_again() {
     refuse_all(&mut registry);
     assert_eq!(read(&member), ["Refused None"]);
     assert!(registry.has_refused());
-    registry.ask_again();
+    registry.ask_for_refused();
     refuse_all(&mut registry);
     assert_eq!(read(&member), [""; 0], "told once");
     registry.connection_lost();
     registry.connected();
     refuse_all(&mut registry);
     assert_eq!(read(&member), [""; 0], "nor again on another connection");
-    registry.ask_again();
+    registry.ask_for_refused();
     confirm_all(&mut registry);
     publish(&registry, "1");
     assert_eq!(read(&member), ["Reconnected None", "c 1"]);
@@ -232,15 +247,28 @@ fn what_was_put_off_is_asked_for_again_unless_it_was_given_up() {
     let mut registry = registry();
     let mut patient = join(&mut registry);
     let gone = registry.join(Kind::Channel, "gone", None).unwrap();
-    // The server has no time, and nobody is told.
-    while registry.next_command().is_some() {}
+    assert_eq!(put_off_all(&mut registry), 2);
     registry.leave(Kind::Channel, "gone", gone.number);
-    assert_eq!(confirm_all(&mut registry), ["leave"]);
-    registry.ask_again();
+    assert_eq!(put_off_all(&mut registry), 1);
+    registry.ask_for_put_off();
     assert_eq!(confirm_all(&mut registry), ["join"]);
     assert!(patient.confirmed.try_recv().unwrap().is_ok());
-    registry.ask_again();
+    registry.ask_for_put_off();
     assert!(registry.next_command().is_none());
+}
+
+#[test]
+fn what_is_not_answered_yet_is_not_asked_for_again() {
+    let mut registry = registry();
+    let _members = ["a", "b"].map(|name| registry.join(Kind::Channel, name, None));
+    let Some(Command::Join { kind, name, .. }) = registry.next_command() else {
+        panic!("the first one is asked for");
+    };
+    registry.put_off(kind, name);
+    let unanswered = registry.next_command();
+    registry.ask_for_put_off();
+    assert_eq!(put_off_all(&mut registry), 1);
+    assert!(unanswered.is_some());
 }
 
 #[test]
@@ -250,28 +278,45 @@ fn who_left_while_the_server_was_busy_leaves_again_unless_somebody_has_joined() 
         let member = join(&mut registry);
         assert_eq!(confirm_all(&mut registry), ["join"]);
         registry.leave(Kind::Channel, "c", member.number);
-        let Some(Command::Leave { kind, name }) = registry.next_command() else {
-            panic!("the last one leaves");
-        };
-        registry.leaving_put_off(kind, name);
+        assert_eq!(put_off_all(&mut registry), 1);
         let next = somebody_joins.then(|| join(&mut registry));
         confirm_all(&mut registry);
-        registry.ask_again();
+        registry.ask_for_put_off();
         let expected: &[&str] = if somebody_joins { &[] } else { &["leave"] };
         assert_eq!(confirm_all(&mut registry), expected);
         publish(&registry, "1");
         assert!(next.is_none_or(|next| read(&next) == ["c 1"]));
-        registry.ask_again();
+        registry.ask_for_put_off();
         assert!(registry.next_command().is_none());
     }
 }
 
 #[test]
+fn what_was_confirmed_after_it_was_given_up_is_left() {
+    let mut registry = registry();
+    let member = join(&mut registry);
+    let Some(Command::Join {
+        kind, name, before, ..
+    }) = registry.next_command()
+    else {
+        panic!("it is asked for");
+    };
+    registry.leave(Kind::Channel, "c", member.number);
+    registry.confirmed(kind, &name, before);
+    assert_eq!(put_off_all(&mut registry), 1);
+    registry.ask_for_put_off();
+    assert_eq!(confirm_all(&mut registry), ["leave"]);
+}
+
+#[test]
 fn a_new_connection_has_nothing_to_forget() {
     let mut registry = registry();
-    registry.leaving_put_off(Kind::Channel, "c".into());
+    let member = join(&mut registry);
+    confirm_all(&mut registry);
+    registry.leave(Kind::Channel, "c", member.number);
+    put_off_all(&mut registry);
     registry.connection_lost();
     registry.connected();
-    registry.ask_again();
+    registry.ask_for_put_off();
     assert!(registry.next_command().is_none());
 }
