@@ -21,7 +21,8 @@ use crate::time::{Expiry, Ttl, TtlMillis};
 /// A store: typed values and messages over a driver.
 ///
 /// Cheap to clone; clones share the driver. Values and messages are anything that serde can write
-/// and read; `C` is the [`Codec`] that does.
+/// and read; `C` is the [`Codec`] that does. What is read owns its data: a type that borrows, such as
+/// `&str`, can be set and published, and is read as one that does not, such as `String`.
 ///
 /// Names, that is keys and channels, are non-empty and at most [`MAX_NAME_LEN`] bytes with their
 /// prefix. They are compared byte for byte, and no character is special. Anything else is

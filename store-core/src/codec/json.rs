@@ -3,8 +3,13 @@
 /// JSON, readable by people and by every language. The default codec.
 ///
 /// A float that is not finite is refused: JSON has no form for it. Map keys must be strings,
-/// integers, booleans, characters or finite floats; others are refused. An `Option` inside of an
-/// `Option` loses its inner layer: `Some(None)` and `None` are both `null`.
+/// integers, booleans, characters or finite floats; others are refused. In an untagged or internally
+/// tagged enum or a flattened field, keys that are integers, booleans or floats are written and
+/// cannot be read. An `Option` inside of an `Option` loses its inner layer: `Some(None)` and `None`
+/// are both `null`.
+///
+/// White space behind a value is a decode error, such as the end of line of a file that another
+/// program stored. So is a value of no bytes, which is what Igniter.js stores for `undefined`.
 ///
 /// It is a [`Codec`](super::Codec) with the feature `json`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,6 +112,14 @@ mod tests {
                 ErrorKind::Decode
             );
         }
+    }
+
+    #[test]
+    fn a_value_of_no_bytes_is_an_error() {
+        assert_eq!(
+            Json.decode::<Option<u8>>(b"").unwrap_err().kind(),
+            ErrorKind::Decode
+        );
     }
 
     #[test]

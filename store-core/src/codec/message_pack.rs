@@ -20,7 +20,9 @@ const MAX_DEPTH: usize = 128;
 /// A struct is written as a map with the names of its fields, so that fields can be added and left
 /// out later. An integer that is the whole value is written as decimal ASCII, so that it is a
 /// counter; no other value of MessagePack begins with a digit or `-` then. Floats that are not
-/// finite are kept. An `Option` inside of an `Option` loses its inner layer.
+/// finite are kept. An `Option` inside of an `Option` loses its inner layer. In an untagged or
+/// internally tagged enum or a flattened field, a type that has another form in formats for people,
+/// such as `IpAddr`, is written and cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessagePack {
     compact: bool,
@@ -38,6 +40,10 @@ impl MessagePack {
     ///
     /// Not for types with `skip_serializing_if`: a field that is left out moves those behind it to
     /// other places, so that the value is an error or another one when it is read.
+    ///
+    /// Nor for enums that are told by names. An untagged enum with structs in it is an error when it
+    /// is read, or another of its variants: `Point { x, y }` comes back as `Size { w, h }`. A unit or
+    /// struct variant of an adjacently tagged enum (`tag` and `content`) is an error.
     #[must_use]
     pub fn compact() -> Self {
         Self { compact: true }

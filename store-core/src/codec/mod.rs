@@ -5,6 +5,9 @@
 #[cfg(feature = "message-pack")]
 mod integer;
 mod json;
+#[cfg(test)]
+#[cfg(all(feature = "json", feature = "message-pack"))]
+mod limits;
 #[cfg(feature = "message-pack")]
 mod message_pack;
 #[cfg(feature = "json")]
@@ -41,12 +44,22 @@ use crate::error::Result;
 ///
 /// - **Deep ones.** More than 127 arrays and maps inside of each other are an error of decoding.
 /// - **A `Some` of what is written like `None`**: `Some(())` and `Some(None)` are read as `None`.
-/// - **An `i128` or `u128` in an untagged or internally tagged enum or a flattened field**, however
-///   small: serde holds such a part in a form without these types. Mostly that is an error of
-///   decoding, but an untagged enum may be read as another of its variants.
+/// - **An untagged enum** is read as its first variant that takes what was written: an integer as a
+///   float, where a variant with a float stands before the one with the integer.
+/// - **What serde holds before it is read**, that is an untagged or internally tagged enum and a
+///   flattened field. In there, these are written and cannot be read:
+///   - an `i128` or `u128`, however small;
+///   - under `Json`, a map whose keys are integers, booleans or floats;
+///   - under `MessagePack`, a type that has another form in formats for people, such as `IpAddr`.
+///
+///   Mostly that is an error of decoding, but an untagged enum may be read as another of its
+///   variants, and a flattened `Option` as `None`.
 /// - **A field that is left out under `MessagePack::compact()`**, with
 ///   `skip_serializing_if`: fields are told by their place, so the value is an error of decoding,
 ///   or the other fields have each other's values.
+/// - **An enum that is told by names under `MessagePack::compact()`**: an untagged one with structs
+///   in it, which is an error of decoding or is read as another of its variants; and a unit or
+///   struct variant of an adjacently tagged one, which is an error of decoding.
 pub trait Codec: Clone + Debug + Send + Sync + 'static {
     /// The codec's name for messages, such as `"JSON"`.
     fn name(&self) -> &'static str;
