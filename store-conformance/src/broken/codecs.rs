@@ -1,5 +1,6 @@
 //! Codecs that lose, invent or mistake something.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -79,6 +80,28 @@ impl Codec for RawText {
     }
 }
 
+/// JSON with the members of an object in the order of their names, as canonical JSON has them.
+#[derive(Clone, Copy, Debug)]
+struct Sorted;
+
+impl Codec for Sorted {
+    fn name(&self) -> &'static str {
+        "sorted JSON"
+    }
+
+    fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>> {
+        let bytes = Json.encode(value)?;
+        match Json.decode::<BTreeMap<String, Value>>(&bytes) {
+            Ok(members) => Json.encode(&members),
+            Err(_) => Ok(bytes),
+        }
+    }
+
+    fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T> {
+        Json.decode(bytes)
+    }
+}
+
 /// MessagePack that writes integers at the top in its own form as well.
 #[derive(Clone, Copy, Debug)]
 struct OwnIntegers;
@@ -154,6 +177,20 @@ codecs! {
     codec_refuses_empty_text: "a codec refuses what is empty",
         ["codec::roundtrip"],
         Twisted { write: |bytes| if bytes == b"\"\"" { Err(Error::new(ErrorKind::Encode, "empty")) } else { Ok(bytes) }, read: all };
+    codec_sorts_members: "a codec writes the members of an object by name, and so a content before its tag",
+        ["codec::roundtrip"], Sorted;
+    codec_writes_whole_floats_as_integers: "a codec writes 1.0 as 1, which only tells an enum without a tag that it is another value",
+        ["codec::roundtrip"],
+        Twisted { write: |bytes| Ok(bytes.strip_suffix(b".0").map(<[u8]>::to_vec).unwrap_or(bytes)), read: all };
+    codec_has_a_tag_of_its_own: "a codec takes a member `type` for its own, and leaves it out when it reads",
+        ["codec::roundtrip"],
+        Twisted { write: same, read: |bytes| match Json.decode::<BTreeMap<String, Value>>(bytes) {
+            Ok(mut members) => match members.remove("type") {
+                Some(_) => Json.encode(&members),
+                None => all(bytes),
+            },
+            Err(_) => all(bytes),
+        } };
     codec_panics_on_nothing: "a codec panics when there are no bytes",
         ["codec::decode_total"],
         Twisted { write: same, read: |bytes| { let _ = bytes[0]; all(bytes) } };

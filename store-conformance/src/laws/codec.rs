@@ -18,6 +18,7 @@ use crate::strategies::count;
 
 mod checks;
 mod debris;
+mod enums;
 mod golden;
 mod shapes;
 mod stored;
@@ -32,6 +33,10 @@ pub(crate) use shapes::Shapes;
 pub(crate) use stored::{is_counted_on, is_read_as_count, keeps_none};
 
 use debris::debris;
+use enums::{
+    Adjacent, Exempt, Flattened, Tagged, Untagged, adjacent, flattened, tagged, told_by_keys,
+    told_by_names, untagged,
+};
 use shapes::{Choice, Stamp, Wrapper, bits, shapes};
 
 pub(super) async fn roundtrip(run: Run) -> Outcome {

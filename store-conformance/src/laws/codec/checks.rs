@@ -80,7 +80,28 @@ pub(crate) fn comes_back_in_every_shape<C: Codec>(codec: &C, shapes: &Shapes) ->
     comes_back(codec, &shapes.float, |float| float.to_bits())?;
     comes_back(codec, &shapes.doubles, |doubles| bits(doubles))?;
     // A key that is no text.
-    plain(codec, &BTreeMap::from([(shapes.pair.clone(), shapes.flag)]))
+    plain(codec, &BTreeMap::from([(shapes.pair.clone(), shapes.flag)]))?;
+    enums_come_back(codec, shapes)
+}
+
+fn enums_come_back<C: Codec>(codec: &C, shapes: &Shapes) -> CaseResult {
+    plain(codec, &shapes.tagged)?;
+    plain(codec, &shapes.adjacent)?;
+    plain(codec, &shapes.untagged)?;
+    plain(codec, &shapes.flattened)?;
+    let exempt = Exempt::of(codec);
+    if !exempt.names {
+        let (adjacent, untagged) = told_by_names(shapes);
+        adjacent.iter().try_for_each(|value| plain(codec, value))?;
+        untagged.iter().try_for_each(|value| plain(codec, value))?;
+    }
+    if !exempt.keys {
+        let (tagged, untagged, flattened) = told_by_keys(shapes);
+        plain(codec, &tagged)?;
+        plain(codec, &untagged)?;
+        plain(codec, &flattened)?;
+    }
+    Ok(())
 }
 
 fn refuses_more<C, T>(codec: &C, value: &T, tail: &[u8]) -> CaseResult
@@ -109,6 +130,9 @@ pub(crate) fn refuses_more_of_every_shape<C: Codec>(
     refuses_more(codec, &shapes.flag, tail)?;
     refuses_more(codec, &shapes.bytes, tail)?;
     refuses_more(codec, &shapes.choice, tail)?;
+    refuses_more(codec, &shapes.tagged, tail)?;
+    refuses_more(codec, &shapes.adjacent, tail)?;
+    refuses_more(codec, &shapes.flattened, tail)?;
     refuses_more(codec, &shapes.by_number, tail)?;
     refuses_more(codec, &None::<String>, tail)?;
     // Digits and what belongs to numbers make another number, which is none of these.
@@ -168,6 +192,8 @@ fn misreads_nothing<A: Codec, B: Codec>(writer: &A, reader: &B, shapes: &Shapes)
     not_misread(writer, reader, &shapes.pair)?;
     not_misread(writer, reader, &shapes.by_number)?;
     not_misread(writer, reader, &shapes.choice)?;
+    not_misread(writer, reader, &shapes.tagged)?;
+    not_misread(writer, reader, &shapes.adjacent)?;
     not_misread(writer, reader, &shapes.double)?;
     not_misread(writer, reader, &shapes.maybe)?;
     not_misread(writer, reader, &None::<Vec<i64>>)

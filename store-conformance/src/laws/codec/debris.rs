@@ -64,7 +64,7 @@ pub(crate) fn decodes_or_refuses<C: Codec>(codec: &C, debris: &Debris) -> CaseRe
         };
     }
     as_each!(
-        Shapes, Choice, Wrapper, i64, u8, i128, f64, bool, char, String, (), Vec<u64>, Vec<String>,
+        Shapes, Choice, Tagged, Adjacent, Untagged, Flattened, Wrapper, i64, u8, i128, f64, bool, char, String, (), Vec<u64>, Vec<String>,
         Option<String>, (u8, String), BTreeMap<String, i64>, BTreeMap<i64, Vec<u8>>, [u16; 3],
         serde_json::Value, IgnoredAny,
     );

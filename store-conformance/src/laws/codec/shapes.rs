@@ -24,6 +24,10 @@ pub(crate) struct Shapes {
     pub(super) by_number: BTreeMap<i64, bool>,
     pub(super) choice: Choice,
     pub(super) wrapped: Wrapper,
+    pub(super) tagged: Tagged,
+    pub(super) adjacent: Adjacent,
+    pub(super) untagged: Untagged,
+    pub(super) flattened: Flattened,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) last: Option<Box<Choice>>,
 }
@@ -83,7 +87,7 @@ pub(super) fn bits(doubles: &[f64]) -> Vec<u64> {
     doubles.iter().map(|double| double.to_bits()).collect()
 }
 
-fn double() -> impl Strategy<Value = f64> {
+pub(super) fn double() -> impl Strategy<Value = f64> {
     let any_finite = any::<f64>().prop_filter("not finite", |double| double.is_finite());
     proptest::prop_oneof![
         2 => any_finite,
@@ -99,7 +103,7 @@ fn float() -> impl Strategy<Value = f32> {
     proptest::prop_oneof![2 => any_finite, 1 => Just(-0.0_f32), 1 => Just(1e-45_f32)]
 }
 
-fn text() -> impl Strategy<Value = String> {
+pub(super) fn text() -> impl Strategy<Value = String> {
     proptest::prop_oneof![
         2 => vec(any::<char>(), 0..12).prop_map(|text| text.into_iter().collect()),
         1 => proptest::sample::select(&["", "5", "null", "\0", "\u{2028}", "\"\\", "-1"][..])
@@ -115,7 +119,7 @@ fn unsigned() -> impl Strategy<Value = u64> {
     ]
 }
 
-fn choice() -> impl Strategy<Value = Choice> {
+pub(super) fn choice() -> impl Strategy<Value = Choice> {
     proptest::prop_oneof![
         Just(Choice::Nothing),
         double().prop_map(Choice::One),
@@ -146,10 +150,12 @@ pub(super) fn shapes() -> impl Strategy<Value = Shapes> {
         choice(),
         proptest::option::of(choice()),
     );
-    (scalars, lists, maps).prop_map(|(scalars, lists, maps)| {
+    let enums = (tagged(), adjacent(), untagged(), flattened());
+    (scalars, lists, maps, enums).prop_map(|(scalars, lists, maps, enums)| {
         let (flag, signed, unsigned, float, double, letter) = scalars;
         let (text, bytes, maybe, pair, doubles) = lists;
         let (by_name, by_number, choice, last) = maps;
+        let (tagged, adjacent, untagged, flattened) = enums;
         Shapes {
             flag,
             signed,
@@ -167,6 +173,10 @@ pub(super) fn shapes() -> impl Strategy<Value = Shapes> {
             by_number,
             choice,
             wrapped: Wrapper(signed),
+            tagged,
+            adjacent,
+            untagged,
+            flattened,
             last: last.map(Box::new),
         }
     })
