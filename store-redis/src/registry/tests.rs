@@ -320,3 +320,18 @@ fn a_new_connection_has_nothing_to_forget() {
     registry.ask_for_put_off();
     assert!(registry.next_command().is_none());
 }
+
+#[test]
+fn what_the_server_has_forgotten_takes_no_memory_and_is_not_left_again() {
+    let mut registry = registry();
+    let member = join(&mut registry);
+    confirm_all(&mut registry);
+    registry.leave(Kind::Channel, "c", member.number);
+    assert_eq!(confirm_all(&mut registry), ["leave"]);
+    assert!(registry.held.is_empty());
+    let member = join(&mut registry);
+    registry.leave(Kind::Channel, "c", member.number);
+    assert_eq!(put_off_all(&mut registry), 2);
+    registry.ask_for_put_off();
+    assert!(registry.next_command().is_none());
+}
