@@ -64,8 +64,8 @@ impl RedisDriver {
     /// [`ErrorKind::InvalidInput`] if the options contradict themselves, or name a file that cannot
     /// be used or a database that the server does not have, [`ErrorKind::Unavailable`] if the server cannot be reached,
     /// [`ErrorKind::PermissionDenied`] if it refuses the credentials or asks for some,
-    /// [`ErrorKind::Unsupported`] if it does not speak the protocol. Outside of a tokio runtime that
-    /// is `InvalidInput` as well.
+    /// [`ErrorKind::Unsupported`] if it does not speak the protocol. Outside of a tokio runtime it is
+    /// `InvalidInput` too.
     ///
     /// # Panics
     ///

@@ -274,7 +274,7 @@ pub(crate) fn too_many_calls(options: &RedisOptions) -> Error {
     Error::new(
         ErrorKind::Unavailable,
         format!(
-            "{max_in_flight} calls (max_in_flight) were waiting for Redis already, and none of \
+            "{max_in_flight} others (max_in_flight) were waiting for Redis already, and none of \
              them ended within {call_timeout:?}; try again"
         ),
     )

@@ -62,7 +62,8 @@ impl Hub {
         let options = &self.shared.transport.options;
         let deadline = Instant::now() + options.call_timeout;
         let permit = self.shared.permits.acquire(deadline).await;
-        // Kept here as well: without a connection nothing is sent that could keep it.
+        // Shared by what is sent, which stays in buffers when the caller has gone, and by the caller,
+        // since without a connection nothing is sent.
         let permit = Arc::new(permit.map_err(|none| match none {
             NoPermit::Closed => error::closed(),
             NoPermit::Late => self.late(error::too_many_calls(options)),

@@ -34,7 +34,7 @@ pub(crate) enum Command {
         kind: Kind,
         name: Arc<str>,
         before: u64,
-        /// Of who asked for it, and may have given up meanwhile.
+        /// Of who asked for it, and may have given up meanwhile. Only kept.
         _permit: Option<Arc<OwnedSemaphorePermit>>,
     },
     /// Unsubscribe.

@@ -99,7 +99,7 @@ async fn what_is_sent_again_has_time_for_an_answer() {
             }
         };
         let answer = tokio::select! {
-            () = serve => unreachable!(),
+            () = serve => panic!("it serves for ever"),
             answer = count(&link, "n") => answer,
         };
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);

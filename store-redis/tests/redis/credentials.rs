@@ -12,6 +12,11 @@ fn set_password(admin: &mut Admin, password: &str) {
     let password = format!(">{password}");
     let user = ["ACL", "SETUSER", "app", "on", "resetpass", &password];
     admin.run(&[&user[..], &["allkeys", "allchannels", "allcommands"]].concat());
+}
+
+/// Sets another password, and ends the connections that were made with the last one.
+fn rotate_password(admin: &mut Admin, password: &str) {
+    set_password(admin, password);
     admin.try_run(&["CLIENT", "KILL", "USER", "app"]).ok();
 }
 
@@ -48,11 +53,12 @@ async fn a_password_that_is_rotated_away_and_back_is_survived() {
         let options = server.options().protocol(protocol);
         let options = options.username("app").password("right");
         let driver = RedisDriver::connect_with(options).await.unwrap();
-        set_password(&mut admin, "other");
+        rotate_password(&mut admin, "other");
         let health = down_because(&driver, "refused the credentials").await;
         assert_eq!(health.generation, 1);
         let denied = driver.get("k").await.unwrap_err();
         assert_eq!(denied.kind(), ErrorKind::PermissionDenied, "{denied}");
+        // Nothing is ended: an attempt may be accepted at any time from here on.
         set_password(&mut admin, "right");
         works_again(&driver).await;
         assert_eq!(driver.health().await.reconnects, 1);
@@ -63,7 +69,7 @@ async fn a_password_that_is_rotated_away_and_back_is_survived() {
 async fn a_provider_is_asked_before_each_connection_and_not_too_often() {
     let server = Server::start(&[]);
     let mut admin = server.admin();
-    set_password(&mut admin, "first");
+    rotate_password(&mut admin, "first");
     let current = Arc::new(Mutex::new("first".to_owned()));
     let asked: Arc<Mutex<Vec<Instant>>> = Arc::default();
     let options = server.options().credentials_provider({
@@ -76,7 +82,7 @@ async fn a_provider_is_asked_before_each_connection_and_not_too_often() {
     });
     let driver = RedisDriver::connect_with(options).await.unwrap();
     assert!(!format!("{driver:?}").contains("first"));
-    set_password(&mut admin, "second");
+    rotate_password(&mut admin, "second");
     down_because(&driver, "refused the credentials").await;
     let refused = async {
         while asked.lock().unwrap().len() < 4 {
@@ -98,7 +104,7 @@ async fn a_provider_is_asked_before_each_connection_and_not_too_often() {
 async fn a_provider_serves_the_subscriptions_too() {
     let server = Server::start(&[]);
     let mut admin = server.admin();
-    set_password(&mut admin, "first");
+    rotate_password(&mut admin, "first");
     let current = Arc::new(Mutex::new("first".to_owned()));
     let provided = Arc::clone(&current);
     let options = server.options().credentials_provider(move || {
@@ -108,7 +114,7 @@ async fn a_provider_serves_the_subscriptions_too() {
     let driver = RedisDriver::connect_with(options).await.unwrap();
     let mut subscription = driver.subscribe("c").await.unwrap();
     *current.lock().unwrap() = "second".to_owned();
-    set_password(&mut admin, "second");
+    rotate_password(&mut admin, "second");
     let gap = soon("a gap", subscription.next()).await;
     assert!(matches!(gap, Some(RawEvent::Gap(_))), "{gap:?}");
     works_again(&driver).await;
@@ -126,7 +132,7 @@ async fn a_provider_that_fails_is_named_in_the_health() {
     let mut admin = server.admin();
     let works = Arc::new(Mutex::new(true));
     let provided = Arc::clone(&works);
-    set_password(&mut admin, "right");
+    rotate_password(&mut admin, "right");
     let options = server.options().credentials_provider(move || {
         let works = *provided.lock().unwrap();
         async move {
