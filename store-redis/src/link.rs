@@ -384,4 +384,6 @@ impl Shared {
 }
 
 #[cfg(test)]
+mod lanes;
+#[cfg(test)]
 mod tests;
