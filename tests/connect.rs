@@ -54,8 +54,50 @@ async fn memory_is_a_store_of_its_own_for_each_call() -> igniter_store::Result<(
     let second = igniter_store::connect("memory:").await?;
     first.set("k", &1).await?;
     assert!(!second.has("k").await?);
+    assert_eq!(connect_adapter("memory://").await?.name(), "memory");
     assert_eq!(refusal("memory:x").await.kind(), ErrorKind::InvalidInput);
+    let error = igniter_store::connect("memory:x").await.unwrap_err();
+    assert_eq!(error.operation(), Some("connect"));
     Ok(())
+}
+
+#[cfg(all(feature = "memory", feature = "json"))]
+#[tokio::test]
+async fn the_environment_names_the_store() {
+    let url = std::env::var("STORE_URL").unwrap_or_else(|_| "memory:".to_owned());
+    let [named, connected] = [
+        igniter_store::from_env().await,
+        igniter_store::connect(&url).await,
+    ]
+    .map(|store| match store {
+        Ok(store) => Ok(store.driver_name()),
+        Err(error) => Err((error.kind(), error.operation())),
+    });
+    assert_eq!(named, connected);
+}
+
+#[cfg(all(feature = "memory", feature = "json"))]
+#[test]
+fn the_environment_names_the_store_whatever_it_says() {
+    // The variables of a process are those of all its tests, so each case has a process.
+    let tests = std::env::current_exe().unwrap();
+    for url in [
+        None,
+        Some("memory://"),
+        Some("memcached://localhost"),
+        Some(""),
+    ] {
+        let mut test = std::process::Command::new(&tests);
+        test.args(["--exact", "the_environment_names_the_store"]);
+        match url {
+            Some(url) => test.env("STORE_URL", url),
+            None => test.env_remove("STORE_URL"),
+        };
+        let said = test.output().unwrap();
+        let text = String::from_utf8_lossy(&said.stdout);
+        let is_well = said.status.success() && text.contains("1 passed");
+        assert!(is_well, "{url:?}: {text}");
+    }
 }
 
 #[cfg(feature = "memory")]
@@ -79,6 +121,8 @@ async fn a_driver_that_is_not_compiled_in_names_its_feature() {
     for (url, feature) in [
         ("redis://127.0.0.1:6379", "redis"),
         ("rediss://127.0.0.1:6379", "redis-tls"),
+        ("Rediss://127.0.0.1:6379", "redis-tls"),
+        ("redis+unix:///run/redis.sock", "redis"),
     ] {
         let error = refusal(url).await;
         assert_eq!(error.kind(), ErrorKind::Unsupported);

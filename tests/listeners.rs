@@ -49,6 +49,57 @@ async fn a_handler_goes_on_after_a_panic_and_counts_it() -> Result<()> {
         (counts.messages, counts.panics, counts.undecodable),
         (5, 2, 1)
     );
+    assert_eq!(counts.failures, 0);
+    listener.unsubscribe().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_handler_goes_on_after_an_error_and_counts_it() -> Result<()> {
+    let store = store();
+    let (hear, mut heard) = unbounded_channel();
+    let listener = store
+        .on("c", move |number: i32| {
+            let heard = hear.send(number);
+            async move {
+                heard.map_err(drop)?;
+                if number == 1 { Err(()) } else { Ok(()) }
+            }
+        })
+        .await?;
+    store.publish("c", "not a number").await?;
+    for number in 0..3 {
+        store.publish("c", &number).await?;
+        assert_eq!(heard.recv().await, Some(number));
+    }
+    let counts = listener.counts();
+    assert_eq!((counts.messages, counts.failures), (3, 1));
+    listener.unsubscribe().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_handler_begins_when_the_one_before_has_ended() -> Result<()> {
+    let store = store();
+    let (hear, mut heard) = unbounded_channel();
+    let listener = store
+        .on("c", move |number: i32| {
+            let hear = hear.clone();
+            async move {
+                let begun = hear.send((number, "begins"));
+                tokio::task::yield_now().await;
+                begun.and(hear.send((number, "ends")))
+            }
+        })
+        .await?;
+    for number in 0..3 {
+        store.publish("c", &number).await?;
+    }
+    for number in 0..3 {
+        for what in ["begins", "ends"] {
+            assert_eq!(heard.recv().await, Some((number, what)));
+        }
+    }
     listener.unsubscribe().await;
     Ok(())
 }

@@ -171,3 +171,21 @@ impl Condition<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_holds_for_what_it_names() {
+        for (condition, of_none, of_same, of_other) in [
+            (Condition::Always, true, true, true),
+            (Condition::IfAbsent, true, false, false),
+            (Condition::IfPresent, false, true, true),
+            (Condition::IfEquals(b"1"), false, true, false),
+        ] {
+            let held = [None, Some(&b"1"[..]), Some(b"2")].map(|it| condition.holds(it));
+            assert_eq!(held, [of_none, of_same, of_other], "{condition:?}");
+        }
+    }
+}

@@ -252,5 +252,26 @@ mod tests {
             error.to_string(),
             format!("get \"{}\"…: the store was closed", "é".repeat(64))
         );
+        // Here the last byte that is shown would be half of a character.
+        let error = error.with_key(format!("k{}", "é".repeat(300)));
+        assert_eq!(
+            error.to_string(),
+            format!("get \"k{}\"…: the store was closed", "é".repeat(63))
+        );
+        let whole = "k".repeat(KEY_SHOWN);
+        assert_eq!(
+            error.with_key(&*whole).to_string(),
+            format!("get \"{whole}\": the store was closed")
+        );
+    }
+
+    #[test]
+    fn the_debug_text_has_the_kind_and_every_cause() {
+        let cause = Error::new(ErrorKind::Backend, "the middle").with_source("the root");
+        let error = Error::new(ErrorKind::Unavailable, "the top").with_source(cause);
+        assert_eq!(
+            format!("{error:?}"),
+            "the top (Unavailable); caused by: the middle; caused by: the root"
+        );
     }
 }

@@ -82,3 +82,32 @@ impl Health {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_state_says_what_is_known_of_it() {
+        let latency = Duration::from_millis(3);
+        let up = Health::up(latency).with_connection(5, 4);
+        assert!(up.is_up());
+        assert_eq!((up.latency, up.cause), (Some(latency), None));
+        assert_eq!((up.generation, up.reconnects), (5, 4));
+        for (health, state, cause) in [
+            (Health::down("no answer"), HealthState::Down, "no answer"),
+            (
+                Health::closed(),
+                HealthState::Closed,
+                "the store was closed",
+            ),
+        ] {
+            assert!(!health.is_up());
+            assert_eq!(health.state, state);
+            assert_eq!(
+                (health.latency, health.cause.as_deref()),
+                (None, Some(cause))
+            );
+        }
+    }
+}

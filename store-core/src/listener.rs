@@ -214,3 +214,57 @@ impl Counters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::stream;
+
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+    use crate::event::{Gap, GapReason, RawEvent};
+    use crate::subscription::{ChannelName, RawSubscription};
+
+    fn message(text: &'static str) -> RawEvent {
+        RawEvent::Message {
+            channel: Arc::from("c"),
+            message: Bytes::from_static(text.as_bytes()),
+        }
+    }
+
+    #[tokio::test]
+    async fn whatever_is_not_seen_is_counted_and_only_messages_are_messages() {
+        let events = [
+            message("fine"),
+            RawEvent::Gap(Gap::counted(GapReason::Lagged, 3)),
+            RawEvent::Gap(Gap::uncounted(GapReason::Reconnected)),
+            message(""),
+            message("fails"),
+            RawEvent::Gap(Gap::counted(GapReason::Lagged, 4)),
+        ];
+        let decode = |bytes: &[u8]| match bytes {
+            [] => Err(Error::new(ErrorKind::Decode, "nothing")),
+            bytes => Ok(bytes.to_vec()),
+        };
+        let subscription = Subscription::new(
+            RawSubscription::new(stream::iter(events)),
+            Arc::new(decode),
+            ChannelName::Exact(Arc::from("c")),
+        );
+        let mut listener = subscription.listen(ListenOptions::new(), |event| {
+            let fails = matches!(event, Event::Message(it) if it.value == b"fails");
+            async move { if fails { Err(()) } else { Ok(()) } }
+        });
+        // Ends with the stream.
+        listener.task.take().unwrap().await.unwrap();
+        let counts = ListenerCounts {
+            messages: 2,
+            failures: 1,
+            panics: 0,
+            gaps: 3,
+            missed: 7,
+            undecodable: 1,
+        };
+        assert_eq!(listener.counts(), counts);
+    }
+}

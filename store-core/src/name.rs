@@ -260,6 +260,19 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_name_is_told_as_a_key_or_a_channel() {
+        for (names, what) in [
+            (Namespace::keys(), "key"),
+            (Namespace::channels(), "channel"),
+        ] {
+            assert_eq!(
+                names.physical("").unwrap_err().to_string(),
+                format!("the {what} is empty; it must have at least one byte")
+            );
+        }
+    }
+
+    #[test]
     fn a_physical_pattern_covers_every_logical_match_and_little_more() {
         let channels = Namespace::channels().with_prefix("p*").with_scope("o", "1");
         for (user_pattern, channel) in [

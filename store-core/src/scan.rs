@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::num::NonZeroUsize;
 
 use futures_core::Stream;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 
 use crate::capability::{Scan, ScanPage};
 use crate::codec::Codec;
@@ -52,10 +52,12 @@ impl<C: Codec> Store<C> {
             seen: HashSet::new(),
             ready: VecDeque::new(),
         };
-        Box::pin(stream::unfold(scan, |mut scan| async move {
+        let keys = stream::unfold(scan, |mut scan| async move {
             let item = scan.next().await?;
             Some((item, scan))
-        }))
+        });
+        // An `unfold` panics where it is asked for more than there is.
+        Box::pin(keys.fuse())
     }
 
     /// Removes every key of this store, and nothing else; answers how many there were.

@@ -141,4 +141,29 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn what_is_left_is_rounded_up_and_nothing_left_is_missing() {
+        let nanos = Duration::from_nanos;
+        for (left, expected) in [
+            (Duration::ZERO, Ttl::Missing),
+            (nanos(1), Ttl::Left(Duration::from_millis(1))),
+            (nanos(1_000_001), Ttl::Left(Duration::from_millis(2))),
+            (Duration::MAX, Ttl::Left(Duration::MAX)),
+        ] {
+            assert_eq!(Ttl::rounded_up(left), expected, "{left:?}");
+        }
+        assert_eq!(Ttl::Left(nanos(1)).left(), Some(nanos(1)));
+        assert_eq!([Ttl::Missing, Ttl::Forever].map(Ttl::left), [None; 2]);
+    }
+
+    #[test]
+    fn a_write_keeps_the_deadline_only_where_it_is_told_to() {
+        let ttl = TtlMillis::new(Duration::from_millis(5)).unwrap();
+        let deadline = |expiry: Expiry| expiry.deadline(Some(1), |ttl| 100 + ttl.as_millis());
+        assert_eq!(deadline(Expiry::Never), None);
+        assert_eq!(deadline(Expiry::After(ttl)), Some(105));
+        assert_eq!(deadline(Expiry::Keep), Some(1));
+        assert_eq!(Expiry::Keep.deadline(None::<u64>, |_| 100), None);
+    }
 }

@@ -10,6 +10,9 @@ const FIRST: Duration = Duration::from_millis(10);
 /// The bound that no wait exceeds: also the longest that a client may notice late that its server
 /// is back, which is why it is no longer. An attempt costs a server that is down nothing.
 const LONGEST: Duration = Duration::from_secs(1);
+/// The bound after a connection that was made and was of no use: half the time of a call by default, so that
+/// those behind a proxy that cuts each connection before an answer all get theirs.
+const AFTER_GREETING: Duration = Duration::from_millis(250);
 /// The shortest wait after a refusal: nothing is to be gained by asking sooner for what a person has
 /// to change, such as a password, and it does cost the server something. The longest is twice that.
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
@@ -33,11 +36,13 @@ impl Backoff {
     }
 
     /// A connection has ended. If it was worth having, since it `worked` or lasted longer than the
-    /// wait that would come next, waits begin anew. One to a server that greets and hangs up was not.
+    /// wait that would come next, waits begin anew. One to a server that greets and hangs up was not,
+    /// though there is a server.
     pub(crate) fn ended(&mut self, worked: bool, lasted: Duration) {
         if worked || lasted > self.bound {
             *self = Self::new();
         }
+        self.bound = self.bound.min(AFTER_GREETING);
     }
 
     /// The next wait after an attempt that failed with `failure`.
@@ -78,20 +83,30 @@ mod tests {
         let grown = || {
             let mut backoff = Backoff::new();
             for _ in 0..20 {
-                backoff.ended(false, FIRST / 2);
                 backoff.next_wait();
             }
             assert_eq!(backoff.bound, LONGEST);
             backoff
         };
         for (worked, lasted, bound) in [
-            (false, LONGEST, LONGEST),
+            (false, Duration::ZERO, AFTER_GREETING),
+            (false, LONGEST, AFTER_GREETING),
             (false, LONGEST * 2, FIRST),
             (true, Duration::ZERO, FIRST),
         ] {
             let mut backoff = grown();
             backoff.ended(worked, lasted);
             assert_eq!(backoff.bound, bound, "{worked} {lasted:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_hangs_up_each_time_is_asked_less_and_less_but_within_the_time_of_a_call() {
+        let mut backoff = Backoff::new();
+        for bound in [10, 20, 40, 80, 160, 250, 250, 250].map(Duration::from_millis) {
+            backoff.ended(false, FIRST / 2);
+            assert_eq!(backoff.bound, bound);
+            backoff.next_wait();
         }
     }
 

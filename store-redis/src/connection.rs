@@ -93,7 +93,7 @@ impl Connection {
                 match receiver.try_recv() {
                     Ok(answer) => Ok(answer),
                     Err(_) => {
-                        let was_sent = self.queue.was_taken(number);
+                        let was_sent = !self.queue.withdraw(number);
                         return Err(Silence::Late { was_sent });
                     }
                 }

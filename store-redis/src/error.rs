@@ -146,7 +146,7 @@ fn general(code: &str, detail: &str) -> (ErrorKind, String) {
     if has("increment or decrement would overflow") {
         return (
             ErrorKind::Overflow,
-            "the counter would leave the range of 64-bit integers".to_owned(),
+            "the counter would leave the range of a 64-bit signed integer".to_owned(),
         );
     }
     // How Redis 7 says NOPERM inside of a script.
@@ -193,10 +193,18 @@ fn general(code: &str, detail: &str) -> (ErrorKind, String) {
                 .to_owned(),
         );
     }
+    if has("invalid bulk length") {
+        return (
+            ErrorKind::TooLarge,
+            "a key, a value or a message is longer than the server takes (proto-max-bulk-len); it dropped \
+             the connection"
+                .to_owned(),
+        );
+    }
     if has("Protocol error") {
         return (
             ErrorKind::Indeterminate,
-            "Redis could not read the request and dropped the connection".to_owned(),
+            format!("Redis could not read the request and dropped the connection: {detail}"),
         );
     }
     (

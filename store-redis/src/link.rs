@@ -194,9 +194,11 @@ impl Link {
                     continue;
                 }
                 Some(Remedy::Wait) => {
-                    let wait = backoff.next_wait();
-                    if Instant::now() + wait + TIME_FOR_AN_ANSWER < deadline {
-                        sleep(wait).await;
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let left = left.saturating_sub(TIME_FOR_AN_ANSWER);
+                    if !left.is_zero() {
+                        // Not given up before: it may pass until then.
+                        sleep(backoff.next_wait().min(left)).await;
                         continue;
                     }
                 }

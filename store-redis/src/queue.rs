@@ -4,6 +4,7 @@
 //! at which a request is either taken, and perhaps executed, or certainly is not.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
@@ -88,10 +89,18 @@ impl Queue {
         Ok(number)
     }
 
-    /// Whether the request `number` was taken. One that was not, and whose caller has closed its
-    /// receiver before asking, will not be written.
-    pub(crate) fn was_taken(&self, number: u64) -> bool {
-        number < self.state().taken
+    /// Withdraws the request `number`, whose caller has closed its receiver; `false` says that it was
+    /// taken before. One that was not will not be written, and stays in its place without its bytes.
+    pub(crate) fn withdraw(&self, number: u64) -> bool {
+        let mut state = self.state();
+        let Some(place) = number.checked_sub(state.taken) else {
+            return false;
+        };
+        let request = state.unsent.get_mut(place as usize);
+        let bytes = request.map(|request| mem::take(&mut request.packed));
+        drop(state);
+        drop(bytes);
+        true
     }
 
     /// How many requests wait to be taken. The task of `context` is woken once there are `wanted`, if
@@ -135,11 +144,22 @@ impl Queue {
     pub(crate) fn close(&self) {
         let mut state = self.state();
         state.is_closed = true;
-        let unsent = std::mem::take(&mut state.unsent);
+        let unsent = mem::take(&mut state.unsent);
         drop(state);
         for request in unsent {
             request.reply.send(Err(Loss::Unsent));
         }
+    }
+
+    /// How many bytes wait to be taken.
+    #[cfg(test)]
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        let state = self.state();
+        state
+            .unsent
+            .iter()
+            .map(|request| request.packed.len())
+            .sum()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

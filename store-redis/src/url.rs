@@ -73,7 +73,17 @@ pub(crate) fn parse(url: &str) -> Result<RedisOptions> {
         let text = path.strip_prefix('/').unwrap_or(path);
         options.database = read_database(text, "redis://localhost/2")?;
     }
+    let mut names = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+        // There may be several authorities.
+        if names.contains(&name) && name != "tls_ca" {
+            return Err(invalid(format!(
+                "the option {:?} is there twice",
+                shown(name)
+            )));
+        }
+        names.push(name);
         read_option(&mut options, pair, unix)?;
     }
     options.validate()?;

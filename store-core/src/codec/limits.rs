@@ -216,3 +216,130 @@ fn adjacently_tagged_units_and_structs_are_errors_in_compact_message_pack() {
         comes_back(MessagePack::compact(), variant());
     }
 }
+
+#[test]
+fn structs_without_fields_are_not_read_where_serde_holds_them_in_message_pack() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Unit;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Unit(Unit),
+        List(Vec<u8>),
+    }
+
+    for codec in [MessagePack::new(), MessagePack::compact()] {
+        comes_back(codec, Part { part: Unit });
+        cannot_be_read(codec, Untagged::Holds(Unit));
+        cannot_be_read(codec, Untagged::Holds(Part { part: Unit }));
+        let rest = BTreeMap::from([("a".to_owned(), Unit)]);
+        cannot_be_read(codec, Flattened { id: 1, rest });
+        is_read_as(codec, vec![Either::Unit(Unit)], vec![Either::List(vec![])]);
+    }
+    comes_back_where_serde_holds_it(Json, Unit);
+    comes_back(Json, vec![Either::Unit(Unit)]);
+}
+
+#[test]
+fn one_float_of_32_bits_is_another_where_serde_holds_it_in_json() {
+    let float = f32::from_bits(0x15ae_43fd);
+    let neighbour = f32::from_bits(0x15ae_43fe);
+    for sign in [1.0, -1.0] {
+        let held = |part| Internal::Holds { part: sign * part };
+        is_read_as(Json, held(float), held(neighbour));
+        comes_back(Json, sign * float);
+        comes_back(MessagePack::new(), held(float));
+    }
+    comes_back_where_serde_holds_it(Json, 0.1_f32);
+}
+
+#[test]
+fn a_flattened_map_takes_every_field_that_nothing_else_has() {
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Two {
+        #[serde(flatten)]
+        first: BTreeMap<String, u8>,
+        #[serde(flatten)]
+        second: BTreeMap<String, u8>,
+    }
+
+    fn check(codec: impl Codec) {
+        let of = |names: &[&str]| -> BTreeMap<String, u8> {
+            names.iter().map(|name| ((*name).to_owned(), 1)).collect()
+        };
+        comes_back(
+            codec.clone(),
+            Flattened {
+                id: 1,
+                rest: of(&["a", "b"]),
+            },
+        );
+        let (none, empty) = (None, Some(of(&[])));
+        is_read_as(
+            codec.clone(),
+            Flattened { id: 1, rest: none },
+            Flattened { id: 1, rest: empty },
+        );
+        let two = Two {
+            first: of(&["a"]),
+            second: of(&["b"]),
+        };
+        let both = of(&["a", "b"]);
+        let twice = Two {
+            first: both.clone(),
+            second: both,
+        };
+        is_read_as(codec.clone(), two, twice);
+        let rest = of(&["id"]);
+        cannot_be_read(codec, Flattened { id: 1, rest });
+    }
+
+    check(Json);
+    check(MessagePack::new());
+    check(MessagePack::compact());
+}
+
+#[test]
+fn fields_that_are_left_out_are_others_or_errors_in_compact_message_pack() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Unwritten {
+        #[serde(skip_serializing, default)]
+        a: u8,
+        b: u8,
+        #[serde(default)]
+        c: u8,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Unread {
+        #[serde(skip_deserializing)]
+        a: u8,
+        b: String,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "type")]
+    struct Tagged {
+        a: u8,
+    }
+
+    let (written, read) = (
+        Unwritten { a: 0, b: 2, c: 3 },
+        Unwritten { a: 2, b: 3, c: 0 },
+    );
+    is_read_as(MessagePack::compact(), written, read);
+    let unread = || Unread {
+        a: 0,
+        b: "b".to_owned(),
+    };
+    cannot_be_read(MessagePack::compact(), unread());
+    cannot_be_read(MessagePack::compact(), Tagged { a: 1 });
+    fn by_name(codec: impl Codec, unread: Unread) {
+        comes_back(codec.clone(), Unwritten { a: 0, b: 2, c: 3 });
+        comes_back(codec.clone(), unread);
+        comes_back(codec, Tagged { a: 1 });
+    }
+    by_name(Json, unread());
+    by_name(MessagePack::new(), unread());
+}

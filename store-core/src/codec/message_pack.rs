@@ -7,13 +7,10 @@ use rmp_serde::decode::Error as DecodeError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::depth::{MAX_DEPTH, is_too_deep};
 use super::integer::{Decimal, is_decimal, to_decimal};
 use super::{Codec, TYPICAL_LEN, decode_error, encode_error};
 use crate::error::Result;
-
-/// How deep values may nest, like in JSON. Deeper ones are refused, so that no input exhausts the
-/// stack.
-const MAX_DEPTH: usize = 128;
 
 /// MessagePack, smaller and faster than JSON, not readable by people.
 ///
@@ -22,7 +19,7 @@ const MAX_DEPTH: usize = 128;
 /// counter; no other value of MessagePack begins with a digit or `-` then. Floats that are not
 /// finite are kept. An `Option` inside of an `Option` loses its inner layer. In an untagged or
 /// internally tagged enum or a flattened field, a type that has another form in formats for people,
-/// such as `IpAddr`, is written and cannot be read.
+/// such as `IpAddr`, is written and cannot be read, and so is mostly a struct without fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessagePack {
     compact: bool,
@@ -38,8 +35,9 @@ impl MessagePack {
     /// Structs as arrays without names: smaller, and unreadable after any change of the fields'
     /// number or order. Both forms are read.
     ///
-    /// Not for types with `skip_serializing_if`: a field that is left out moves those behind it to
-    /// other places, so that the value is an error or another one when it is read.
+    /// Not for types with `skip_serializing`, `skip_serializing_if` or `skip_deserializing`: a field that
+    /// is left out moves those behind it to other places, so that the value is an error or another one
+    /// when it is read. A struct with a `tag` is an error.
     ///
     /// Nor for enums that are told by names. An untagged enum with structs in it is an error when it
     /// is read, or another of its variants: `Point { x, y }` comes back as `Size { w, h }`. A unit or
@@ -80,8 +78,14 @@ impl Codec for MessagePack {
             return T::deserialize(decimal)
                 .map_err(|error| decode_error::<T>("MessagePack", error));
         }
+        // So that no input exhausts the stack.
+        if is_too_deep(bytes) {
+            return Err(decode_error::<T>(
+                "MessagePack",
+                format_args!("more than {MAX_DEPTH} arrays and maps are inside of each other"),
+            ));
+        }
         let mut deserializer = Deserializer::from_read_ref(bytes);
-        deserializer.set_max_depth(MAX_DEPTH);
         let value = T::deserialize(&mut deserializer)
             .map_err(|error| decode_error::<T>("MessagePack", error))?;
         // A scalar is asked for, so that only the very end can answer with a missing marker.
@@ -167,15 +171,30 @@ mod tests {
         #[derive(Debug, Deserialize)]
         struct Nested(Vec<Nested>);
 
-        let nested = |depth| {
-            let mut bytes = vec![0x91; depth];
-            bytes.push(0x90);
-            codec().decode::<Nested>(&bytes)
+        #[derive(Debug, Deserialize)]
+        enum Expression {
+            Leaf,
+            Not(Box<Expression>),
+        }
+
+        let nested =
+            |depth: usize, outer: &[u8], inner: u8| [outer.repeat(depth), vec![inner]].concat();
+        let arrays = |depth| codec().decode::<Nested>(&nested(depth, b"\x91", 0x90));
+        assert_eq!(arrays(MAX_DEPTH - 1).unwrap().0.len(), 1);
+        let variants = |depth| codec().decode::<Expression>(&nested(depth, b"\x81\x01", 0));
+        let Expression::Not(inner) = variants(MAX_DEPTH).unwrap() else {
+            panic!("the outermost one has one inside");
         };
-        assert_eq!(nested(50).unwrap().0.len(), 1);
-        for depth in [MAX_DEPTH, 1_000_000] {
-            let error = nested(depth).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Decode, "{depth}");
+        assert!(matches!(*inner, Expression::Not(_)));
+        assert!(matches!(variants(0).unwrap(), Expression::Leaf));
+        for error in [
+            arrays(MAX_DEPTH).unwrap_err(),
+            arrays(1_000_000).unwrap_err(),
+            variants(MAX_DEPTH + 1).unwrap_err(),
+            variants(1_000_000).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Decode);
+            assert!(error.to_string().contains("more than 127"), "{error}");
         }
     }
 

@@ -3,6 +3,8 @@
 //! Separate from the handle so that a project can bring a codec of its own.
 
 #[cfg(feature = "message-pack")]
+mod depth;
+#[cfg(feature = "message-pack")]
 mod integer;
 mod json;
 #[cfg(test)]
@@ -50,16 +52,24 @@ use crate::error::Result;
 ///   flattened field. In there, these are written and cannot be read:
 ///   - an `i128` or `u128`, however small;
 ///   - under `Json`, a map whose keys are integers, booleans or floats;
-///   - under `MessagePack`, a type that has another form in formats for people, such as `IpAddr`.
+///   - under `MessagePack`, a type that has another form in formats for people, such as `IpAddr`, and
+///     mostly a struct without fields.
 ///
 ///   Mostly that is an error of decoding, but an untagged enum may be read as another of its
-///   variants, and a flattened `Option` as `None`.
-/// - **A field that is left out under `MessagePack::compact()`**, with
+///   variants, and a flattened `Option` as `None`. Under `Json` an `f32` is read as an `f64` first, which
+///   makes one of them another: 7.038531e-26, and its negative, comes back as its neighbour.
+/// - **A flattened map** takes every field that nothing else has. So an `Option` of one that is `None`
+///   comes back as an empty map, and of two each has what both had. One that holds the name of another
+///   field, or of the tag of its enum, is an error of decoding.
+/// - **A field that is left out under `MessagePack::compact()`**, with `skip_serializing` or
 ///   `skip_serializing_if`: fields are told by their place, so the value is an error of decoding,
-///   or the other fields have each other's values.
+///   or the other fields have each other's values. One with `skip_deserializing`, and a struct with a
+///   `tag`, are an error of decoding.
 /// - **An enum that is told by names under `MessagePack::compact()`**: an untagged one with structs
 ///   in it, which is an error of decoding or is read as another of its variants; and a unit or
 ///   struct variant of an adjacently tagged one, which is an error of decoding.
+/// - **What writes itself otherwise the second time**, such as an iterator that is used up: a value may be
+///   written more than once.
 pub trait Codec: Clone + Debug + Send + Sync + 'static {
     /// The codec's name for messages, such as `"JSON"`.
     fn name(&self) -> &'static str;

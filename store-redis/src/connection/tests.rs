@@ -137,6 +137,7 @@ async fn a_request_that_could_not_be_written_in_time_is_withdrawn() {
         .send(b"second".to_vec(), 1, &mut None, hurried)
         .await;
     assert_eq!(second, Err(Silence::Late { was_sent: false }));
+    assert_eq!(connection.queue.waiting_bytes(), 0, "nobody needs them");
     let third = sending(&connection, b"third", 1);
     expect(&mut server, b"firstthird").await;
     server.write_all(b":1\r\n:3\r\n").await.unwrap();

@@ -32,6 +32,16 @@ fn the_code_of_a_reply_decides_its_kind() {
             "The user executing the script can't run this command or subcommand script: 1",
             ErrorKind::PermissionDenied,
         ),
+        (
+            "ERR",
+            "Protocol error: invalid bulk length",
+            ErrorKind::TooLarge,
+        ),
+        (
+            "ERR",
+            "Protocol error: expected '$', got 'x'",
+            ErrorKind::Indeterminate,
+        ),
         ("ERR", "something new", ErrorKind::Backend),
         ("NOAUTH", "", ErrorKind::PermissionDenied),
         ("WRONGPASS", "", ErrorKind::PermissionDenied),

@@ -45,6 +45,18 @@ fn a_unix_socket_is_a_path() {
 }
 
 #[test]
+fn an_option_is_there_once() {
+    let twice = parse("redis://h?max_in_flight=9&max_in_flight=9").unwrap_err();
+    assert_eq!(twice.kind(), ErrorKind::InvalidInput);
+    assert!(
+        twice
+            .to_string()
+            .contains("\"max_in_flight\" is there twice"),
+        "{twice}"
+    );
+}
+
+#[test]
 fn options_stand_in_the_query() {
     let url = "redis://h?call_timeout_ms=250&connect_timeout_ms=900&subscription_buffer=7\
                &max_in_flight=9&allow_replica=true\

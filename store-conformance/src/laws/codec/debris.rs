@@ -11,6 +11,15 @@ pub(crate) enum Debris {
     Bytes(Vec<u8>),
     /// What the codec itself writes, with some bytes changed and then cut.
     Changed(Box<Shapes>, [(Index, u8); 3]),
+    /// The beginning of an enum that is in itself so many times.
+    Nested(usize),
+}
+
+/// An enum that holds itself, which is deep without an array.
+#[derive(Serialize, Deserialize)]
+enum Nested {
+    End,
+    In(Box<Nested>),
 }
 
 pub(super) fn debris() -> impl Strategy<Value = Debris> {
@@ -26,6 +35,7 @@ pub(super) fn debris() -> impl Strategy<Value = Debris> {
     proptest::prop_oneof![
         5 => bytes.prop_map(Debris::Bytes),
         3 => changed.prop_map(|(shapes, changes)| Debris::Changed(Box::new(shapes), changes)),
+        1 => (0_usize..60_000).prop_map(Debris::Nested),
     ]
 }
 
@@ -34,6 +44,7 @@ impl Debris {
         let (shapes, changes) = match self {
             Self::Bytes(bytes) => return bytes.clone(),
             Self::Changed(shapes, changes) => (shapes, changes),
+            Self::Nested(levels) => return begun(codec).repeat(*levels),
         };
         // What a codec does not write is no debris of it.
         let mut bytes = codec.encode(&**shapes).unwrap_or_default();
@@ -47,6 +58,17 @@ impl Debris {
         bytes.truncate(cut.index(bytes.len() + 1).max(1));
         bytes
     }
+}
+
+/// What a codec writes before the content of a [`Nested`]: all that two have in common, of which one
+/// has an end where the other has one more.
+fn begun<C: Codec>(codec: &C) -> Vec<u8> {
+    let encode = |value: &Nested| codec.encode(value).unwrap_or_default();
+    let once = Nested::In(Box::new(Nested::End));
+    let (once, twice) = (encode(&once), encode(&Nested::In(Box::new(once))));
+    let both = once.iter().zip(&twice);
+    let common = both.take_while(|(one, other)| one == other);
+    common.map(|(byte, _)| *byte).collect()
 }
 
 pub(crate) fn decodes_or_refuses<C: Codec>(codec: &C, debris: &Debris) -> CaseResult {
@@ -64,7 +86,7 @@ pub(crate) fn decodes_or_refuses<C: Codec>(codec: &C, debris: &Debris) -> CaseRe
         };
     }
     as_each!(
-        Shapes, Choice, Tagged, Adjacent, Untagged, Flattened, Wrapper, i64, u8, i128, f64, bool, char, String, (), Vec<u64>, Vec<String>,
+        Shapes, Nested, Choice, Tagged, Adjacent, Untagged, Flattened, Wrapper, i64, u8, i128, f64, bool, char, String, (), Vec<u64>, Vec<String>,
         Option<String>, (u8, String), BTreeMap<String, i64>, BTreeMap<i64, Vec<u8>>, [u16; 3],
         serde_json::Value, IgnoredAny,
     );
