@@ -68,6 +68,8 @@ use crate::error::Result;
 /// - **An enum that is told by names under `MessagePack::compact()`**: an untagged one with structs
 ///   in it, which is an error of decoding or is read as another of its variants; and a unit or
 ///   struct variant of an adjacently tagged one, which is an error of decoding.
+/// - **A type that holds itself with nothing in between**, such as `struct Chain(Option<Box<Chain>>)`:
+///   its layers are not written, so any value but null is read without end, until the stack is exhausted.
 /// - **What writes itself otherwise the second time**, such as an iterator that is used up: a value may be
 ///   written more than once.
 pub trait Codec: Clone + Debug + Send + Sync + 'static {
