@@ -56,6 +56,14 @@ fn an_option_is_there_once() {
     );
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn there_may_be_several_authorities() {
+    let url = "rediss://h?tls_ca=/a.pem&tls_ca=/b.pem";
+    let authorities = parse(url).unwrap().tls.unwrap().authorities;
+    assert_eq!(authorities.len(), 2);
+}
+
 #[test]
 fn options_stand_in_the_query() {
     let url = "redis://h?call_timeout_ms=250&connect_timeout_ms=900&subscription_buffer=7\
