@@ -27,9 +27,6 @@ use crate::transport::{Purpose, Transport};
 /// write without an answer is not.
 const TIME_FOR_AN_ANSWER: Duration = Duration::from_millis(50);
 
-/// How late a timer of tokio may be, which counts in milliseconds.
-const TIMER_GRAIN: Duration = Duration::from_millis(1);
-
 /// One connection at a time, replaced for ever when it is lost.
 ///
 /// Its task ends when the link is closed or dropped.
@@ -198,7 +195,7 @@ impl Link {
                 }
                 Some(Remedy::Wait) => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    let left = left.saturating_sub(TIME_FOR_AN_ANSWER + TIMER_GRAIN);
+                    let left = left.saturating_sub(TIME_FOR_AN_ANSWER);
                     if !left.is_zero() {
                         // Not given up before: it may pass until then.
                         sleep(backoff.next_wait().min(left)).await;
