@@ -105,7 +105,7 @@ fn steps(
 ) -> Vec<(Step, Cmd)> {
     let mut steps = Vec::with_capacity(4);
     if options.protocol == Protocol::Resp3 {
-        steps.push((Step::Role, hello(options, credentials, purpose)));
+        steps.push((Step::Role, hello(options, credentials)));
     } else {
         if let Some(credentials) = credentials {
             let mut auth = cmd("AUTH");
@@ -134,12 +134,9 @@ fn steps(
     steps
 }
 
-fn hello(options: &RedisOptions, credentials: Option<&Credentials>, purpose: Purpose) -> Cmd {
+fn hello(options: &RedisOptions, credentials: Option<&Credentials>) -> Cmd {
     let mut hello = cmd("HELLO");
-    hello.arg(match purpose {
-        Purpose::Commands => 3,
-        Purpose::PubSub => 2,
-    });
+    hello.arg(3);
     if let Some(credentials) = credentials {
         let username = credentials.username.as_deref().unwrap_or("default");
         let password = credentials.password.reveal();
@@ -232,7 +229,7 @@ mod tests {
         );
         assert_eq!(
             sent(&full, Purpose::PubSub),
-            "HELLO 2 AUTH app pw SETNAME igniter-store PING"
+            "HELLO 3 AUTH app pw SETNAME igniter-store PING"
         );
         assert_eq!(
             sent(&resp2, Purpose::PubSub),

@@ -55,11 +55,12 @@ pub struct RedisOptions {
     pub(crate) subscription_buffer_bytes: usize,
 }
 
-/// The version of Redis's wire protocol that commands use.
+/// The version of Redis's wire protocol.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// RESP2, for servers and proxies that do not know `HELLO`.
+    /// RESP2, for servers and proxies that do not know `HELLO`. A connection with subscriptions cannot ask for the
+    /// role of its server then, and leaves a replica only with the commands.
     Resp2,
     /// RESP3.
     #[default]

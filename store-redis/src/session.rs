@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use redis::cmd;
+use store_core::ErrorKind;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::sync::watch;
 use tokio::task::yield_now;
@@ -17,8 +18,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::command;
 use crate::error::{self, Failure};
 use crate::hub::Shared;
+use crate::options::Protocol;
 use crate::registry::{Command, Kind};
-use crate::resp::{self, Frame};
+use crate::reply;
+use crate::resp::{self, Frame, PUSH};
 use crate::transport::{Place, Socket};
 
 /// How often the server is asked whether it is still there.
@@ -37,7 +40,8 @@ const DELIVERIES_PER_TURN: usize = 4096;
 /// What was sent and is not answered yet.
 enum Sent {
     Command(Command),
-    Ping,
+    /// Whether the server is still there, and a master.
+    Question,
 }
 
 /// One connection, from its handshake to its loss.
@@ -46,10 +50,12 @@ pub(crate) struct Session<'a> {
     /// The server answers in this order.
     sent: VecDeque<Sent>,
     out: Outgoing,
-    next_ping: Instant,
-    /// Since when an answer to PING is due. What arrives meanwhile is a sign of life and begins the
-    /// wait anew, since a long message may stand before the answer.
-    ping_sent: Option<Instant>,
+    next_question: Instant,
+    /// Since when an answer to a question is due. What arrives meanwhile is a sign of life and begins
+    /// the wait anew, since a long message may stand before the answer.
+    asked: Option<Instant>,
+    /// Who subscribes under RESP2 may not ask for the role, only whether the server is there.
+    asks_role: bool,
     /// When what was put off, and what was refused, is asked for again.
     put_off_until: Option<Instant>,
     refused_until: Option<Instant>,
@@ -67,14 +73,16 @@ impl<'a> Session<'a> {
         peer: Option<SocketAddr>,
         commands: watch::Receiver<Place>,
     ) -> Self {
+        let options = &shared.transport.options;
         Self {
             shared,
             peer,
             commands,
+            asks_role: options.protocol == Protocol::Resp3 && !options.allow_replica,
             sent: VecDeque::new(),
             out: Outgoing::default(),
-            next_ping: Instant::now() + HEARTBEAT,
-            ping_sent: None,
+            next_question: Instant::now() + HEARTBEAT,
+            asked: None,
             put_off_until: None,
             refused_until: None,
             deliveries: 0,
@@ -109,9 +117,9 @@ impl<'a> Session<'a> {
             received.reserve(READ_SIZE);
             let retry_at = [self.put_off_until, self.refused_until];
             let retry_at = retry_at.into_iter().flatten().min();
-            let pulse = match self.ping_sent {
+            let pulse = match self.asked {
                 Some(sent) => sent + patience,
-                None => self.next_ping,
+                None => self.next_question,
             };
             tokio::select! {
                 biased;
@@ -130,24 +138,24 @@ impl<'a> Session<'a> {
                 // Reading early: what has arrived counts before what seems to be missing.
                 read = reader.read_buf(&mut received) => {
                     let outcome = match read {
-                        Ok(0) => Err("the server closed it".to_owned()),
+                        Ok(0) => Err(error::connection_lost("the server closed it")),
                         Ok(_) => {
-                            self.ping_sent = self.ping_sent.map(|_| Instant::now());
+                            self.asked = self.asked.map(|_| Instant::now());
                             self.read_frames(&mut received).await
                         }
-                        Err(cause) => Err(cause.to_string()),
+                        Err(cause) => Err(error::connection_lost(&cause.to_string())),
                     };
                     if let Err(cause) = outcome {
-                        return error::connection_lost(&cause);
+                        return cause;
                     }
                 }
                 () = self.shared.work.notified() => {}
                 () = sleep_until(retry_at.unwrap_or(pulse)), if retry_at.is_some() => {}
                 () = sleep_until(pulse) => {
-                    if self.ping_sent.is_some() {
+                    if self.asked.is_some() {
                         return error::connection_lost("the server did not answer");
                     }
-                    self.ping();
+                    self.ask();
                 }
             }
         }
@@ -182,21 +190,26 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn ping(&mut self) {
+    fn ask(&mut self) {
         let now = Instant::now();
-        self.out.push(&command::ping().get_packed_command());
-        self.sent.push_back(Sent::Ping);
-        self.ping_sent = Some(now);
-        self.next_ping = now + HEARTBEAT;
+        let question = match self.asks_role {
+            true => command::role(self.shared.transport.options.protocol),
+            false => command::ping(),
+        };
+        self.out.push(&question.get_packed_command());
+        self.sent.push_back(Sent::Question);
+        self.asked = Some(now);
+        self.next_question = now + HEARTBEAT;
     }
 
-    async fn read_frames(&mut self, received: &mut BytesMut) -> Result<(), String> {
+    async fn read_frames(&mut self, received: &mut BytesMut) -> Result<(), Failure> {
         loop {
+            let is_push = received.first() == Some(&PUSH);
             let parsed = resp::parse(received).map_err(|_| unfit())?;
             let Some((frame, length)) = parsed else {
                 return Ok(());
             };
-            self.read_frame(&frame)?;
+            self.read_frame(frame, is_push)?;
             received.advance(length);
             if self.deliveries >= DELIVERIES_PER_TURN {
                 self.deliveries = 0;
@@ -205,50 +218,64 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn read_frame(&mut self, frame: &Frame<'_>) -> Result<(), String> {
-        match frame {
-            Frame::Array(parts) => match parts.as_slice() {
-                [
-                    Frame::Bulk(b"message"),
-                    Frame::Bulk(channel),
-                    Frame::Bulk(message),
-                ] => {
-                    let registry = self.shared.registry();
-                    self.deliveries += registry.deliver(Kind::Channel, channel, channel, message);
-                    Ok(())
-                }
-                [
-                    Frame::Bulk(b"pmessage"),
-                    Frame::Bulk(pattern),
-                    Frame::Bulk(channel),
-                    Frame::Bulk(message),
-                ] => {
-                    let registry = self.shared.registry();
-                    self.deliveries += registry.deliver(Kind::Pattern, pattern, channel, message);
-                    Ok(())
-                }
-                [Frame::Bulk(b"pong"), ..] => self.read_pong(),
-                [Frame::Bulk(verb), Frame::Bulk(name), Frame::Integer(_)] => {
-                    self.read_confirmation(verb, name)
-                }
-                _ => Err(unfit()),
-            },
-            // The answer to PING while nothing is subscribed.
-            Frame::Line(b"PONG") => self.read_pong(),
-            Frame::Error(line) => self.read_error(line),
+    /// What nobody asked for in particular is a push under RESP3, and an array as any under RESP2.
+    fn read_frame(&mut self, frame: Frame<'_>, is_push: bool) -> Result<(), Failure> {
+        let Frame::Array(parts) = &frame else {
+            return match frame {
+                Frame::Error(line) => self.read_error(line),
+                _ => self.read_answer(frame),
+            };
+        };
+        match parts.as_slice() {
+            [
+                Frame::Bulk(b"message"),
+                Frame::Bulk(channel),
+                Frame::Bulk(message),
+            ] => {
+                let registry = self.shared.registry();
+                self.deliveries += registry.deliver(Kind::Channel, channel, channel, message);
+                Ok(())
+            }
+            [
+                Frame::Bulk(b"pmessage"),
+                Frame::Bulk(pattern),
+                Frame::Bulk(channel),
+                Frame::Bulk(message),
+            ] => {
+                let registry = self.shared.registry();
+                self.deliveries += registry.deliver(Kind::Pattern, pattern, channel, message);
+                Ok(())
+            }
+            [Frame::Bulk(b"message" | b"pmessage"), ..] => Err(unfit()),
+            [Frame::Bulk(verb), Frame::Bulk(name), Frame::Integer(_)] => {
+                self.read_confirmation(verb, name)
+            }
+            // Of a kind that nobody subscribed to, and nobody misses.
+            _ if is_push => Ok(()),
+            _ => self.read_answer(frame),
+        }
+    }
+
+    /// Reads the answer to a question that was not refused.
+    fn read_answer(&mut self, frame: Frame<'_>) -> Result<(), Failure> {
+        let Some(Sent::Question) = self.sent.pop_front() else {
+            return Err(unfit());
+        };
+        self.asked = None;
+        let is_pong = match &frame {
+            Frame::Line(line) => *line == b"PONG",
+            // Under RESP2, while anything is subscribed.
+            Frame::Array(parts) => parts.first() == Some(&Frame::Bulk(b"pong")),
+            _ => false,
+        };
+        match reply::is_replica(frame) {
+            Ok(true) if self.asks_role => Err(error::replica(&self.shared.transport.options)),
+            Ok(_) if self.asks_role || is_pong => Ok(()),
             _ => Err(unfit()),
         }
     }
 
-    fn read_pong(&mut self) -> Result<(), String> {
-        self.ping_sent = None;
-        match self.sent.pop_front() {
-            Some(Sent::Ping) => Ok(()),
-            _ => Err(unfit()),
-        }
-    }
-
-    fn read_confirmation(&mut self, verb: &[u8], confirmed: &[u8]) -> Result<(), String> {
+    fn read_confirmation(&mut self, verb: &[u8], confirmed: &[u8]) -> Result<(), Failure> {
         let Some(Sent::Command(command)) = self.sent.pop_front() else {
             return Err(unfit());
         };
@@ -288,7 +315,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn read_error(&mut self, line: &[u8]) -> Result<(), String> {
+    fn read_error(&mut self, line: &[u8]) -> Result<(), Failure> {
         let (code, detail) = resp::split_error(line);
         let failure = error::reply(&code, &detail);
         match self.sent.pop_front() {
@@ -311,14 +338,16 @@ impl<'a> Session<'a> {
                 }
                 Ok(())
             }
-            // A user without PING: an answer all the same.
-            Some(Sent::Ping) => {
-                self.ping_sent = None;
+            // An answer all the same. What will not pass, as for a user without PING, is asked for
+            // again only where there is nothing else to ask.
+            Some(Sent::Question) => {
+                self.asked = None;
+                self.asks_role &= failure.kind == ErrorKind::Unavailable;
                 Ok(())
             }
             // A user without UNSUBSCRIBE: what still comes, nobody listens to.
             Some(Sent::Command(Command::Leave { .. })) => Ok(()),
-            None => Err(failure.to_string()),
+            None => Err(error::connection_lost(&failure.to_string())),
         }
     }
 }
@@ -328,8 +357,8 @@ fn is_over(until: &mut Option<Instant>) -> bool {
     until.take_if(|until| *until <= Instant::now()).is_some()
 }
 
-fn unfit() -> String {
-    "the server sent what does not fit".to_owned()
+fn unfit() -> Failure {
+    error::connection_lost("the server sent what does not fit")
 }
 
 /// What is to be written, and flushed: TLS may keep some of it back otherwise.

@@ -26,7 +26,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Commands,
-    /// Always RESP2, whose subscriptions every server and proxy has.
     PubSub,
 }
 

@@ -7,10 +7,14 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::*;
-use crate::options::RedisOptions;
+use crate::options::{Protocol, RedisOptions};
 
 const PING: &str = "*1\r\n$4\r\nPING\r\n";
+/// Under RESP2, while something is subscribed.
 const PONG: &[u8] = b"*2\r\n$4\r\npong\r\n$0\r\n\r\n";
+const HELLO: &str = "*1\r\n$5\r\nHELLO\r\n";
+const MASTER: &[u8] = b"%1\r\n$4\r\nrole\r\n$6\r\nmaster\r\n";
+const REPLICA: &[u8] = b"%1\r\n$4\r\nrole\r\n$7\r\nreplica\r\n";
 
 /// How a session was, and why it ended.
 struct Ended {
@@ -20,7 +24,11 @@ struct Ended {
 
 /// A hub that opens no connection, the session of one that it has, and the server's end of that.
 fn connected() -> (Hub, JoinHandle<Ended>, DuplexStream) {
-    let transport = Transport::new(RedisOptions::new()).unwrap();
+    connected_with(RedisOptions::new())
+}
+
+fn connected_with(options: RedisOptions) -> (Hub, JoinHandle<Ended>, DuplexStream) {
+    let transport = Transport::new(options).unwrap();
     let shared = Arc::new(Shared::new(Arc::new(transport)));
     let (session, server) = session(&shared);
     let task = Mutex::new(None);
@@ -66,20 +74,94 @@ async fn subscribed(hub: &Hub, server: &mut DuplexStream) -> RawSubscription {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_answers_in_time_is_kept_and_one_that_does_not_is_left() {
-    let (hub, session, mut server) = connected();
-    let patience = hub.shared.transport.options.patience();
-    let _subscription = subscribed(&hub, &mut server).await;
-    for answer in [PONG, b"-NOPERM no\r\n", PONG, b"-NOPERM no\r\n"] {
-        assert_eq!(arrives(&mut server).await, PING);
-        sleep(patience - Duration::from_millis(10)).await;
-        server.write_all(answer).await.unwrap();
+    let no: &[u8] = b"-NOPERM no\r\n";
+    let loads: &[u8] = b"-LOADING wait\r\n";
+    let line: &[u8] = b"+PONG\r\n";
+    let resp3 = RedisOptions::new();
+    let resp2 = RedisOptions::new().protocol(Protocol::Resp2);
+    let any_role = RedisOptions::new().allow_replica();
+    for (options, answered, unanswered) in [
+        // Who may not ask for the role asks for it once.
+        (
+            &resp3,
+            [(HELLO, loads), (HELLO, MASTER), (HELLO, no), (PING, line)],
+            PING,
+        ),
+        (
+            &resp2,
+            [(PING, PONG), (PING, no), (PING, PONG), (PING, line)],
+            PING,
+        ),
+        (
+            &any_role,
+            [(PING, line), (PING, no), (PING, loads), (PING, line)],
+            PING,
+        ),
+        (&resp3, [(HELLO, MASTER); 4], HELLO),
+    ] {
+        let (hub, session, mut server) = connected_with(options.clone());
+        let patience = options.patience();
+        let _subscription = subscribed(&hub, &mut server).await;
+        for (question, answer) in answered {
+            assert_eq!(arrives(&mut server).await, question);
+            sleep(patience - Duration::from_millis(10)).await;
+            server.write_all(answer).await.unwrap();
+        }
+        assert_eq!(arrives(&mut server).await, unanswered);
+        let asked = Instant::now();
+        let cause = session.await.unwrap().cause;
+        assert!(cause.to_string().contains("did not answer"), "{cause}");
+        assert!(asked.elapsed() >= patience);
+        assert!(asked.elapsed() <= patience + Duration::from_millis(1));
     }
-    assert_eq!(arrives(&mut server).await, PING);
-    let asked = Instant::now();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_became_a_replica_is_left() {
+    let (hub, session, mut server) = connected();
+    let _subscription = subscribed(&hub, &mut server).await;
+    assert_eq!(arrives(&mut server).await, HELLO);
+    server.write_all(REPLICA).await.unwrap();
     let cause = session.await.unwrap().cause;
-    assert!(cause.to_string().contains("did not answer"), "{cause}");
-    assert!(asked.elapsed() >= patience);
-    assert!(asked.elapsed() <= patience + Duration::from_millis(1));
+    assert!(cause.to_string().contains("is a replica"), "{cause}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_another_question_ends_the_connection() {
+    let resp3 = RedisOptions::new();
+    let resp2 = RedisOptions::new().protocol(Protocol::Resp2);
+    for (options, answer) in [
+        (
+            &resp3,
+            b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n:1\r\n".as_slice(),
+        ),
+        (&resp2, b"+OK\r\n"),
+        (&resp2, b":1\r\n"),
+        (&resp2, MASTER),
+    ] {
+        let (hub, session, mut server) = connected_with(options.clone());
+        let _subscription = subscribed(&hub, &mut server).await;
+        arrives(&mut server).await;
+        server.write_all(answer).await.unwrap();
+        let cause = session.await.unwrap().cause;
+        assert!(cause.to_string().contains("does not fit"), "{cause}");
+    }
+    let (_hub, session, mut server) = connected();
+    server.write_all(MASTER).await.unwrap();
+    let cause = session.await.unwrap().cause;
+    assert!(cause.to_string().contains("does not fit"), "{cause}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pushes_that_nobody_subscribed_to_are_passed_over() {
+    let (hub, _session, mut server) = connected();
+    let mut subscription = subscribed(&hub, &mut server).await;
+    let pushes = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n>1\r\n+what\r\n";
+    server.write_all(pushes).await.unwrap();
+    let message = b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\n1\r\n";
+    server.write_all(message).await.unwrap();
+    let event = subscription.next().await;
+    assert!(matches!(event, Some(RawEvent::Message { message, .. }) if message == "1"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,13 +189,13 @@ async fn a_message_that_takes_longer_than_an_answer_may_is_a_sign_of_life() {
     let mut subscription = subscribed(&hub, &mut server).await;
     let head = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\n";
     server.write_all(head).await.unwrap();
-    assert_eq!(arrives(&mut server).await, PING);
+    assert_eq!(arrives(&mut server).await, HELLO);
     for byte in b"12345" {
         sleep(patience / 2).await;
         server.write_all(&[*byte]).await.unwrap();
     }
     server.write_all(b"\r\n").await.unwrap();
-    server.write_all(PONG).await.unwrap();
+    server.write_all(MASTER).await.unwrap();
     let event = tokio::select! {
         event = subscription.next() => event,
         lost = session => panic!("{}", lost.unwrap().cause),
@@ -183,8 +265,8 @@ async fn what_is_refused_is_asked_for_again_however_often_others_are_refused() {
             let requests = arrives(&mut server).await;
             for request in requests.split('*').skip(1) {
                 asked += usize::from(request.ends_with("$1\r\nc\r\n"));
-                let answer = match request.contains("PING") {
-                    true => PONG,
+                let answer = match request.contains("HELLO") {
+                    true => MASTER,
                     false => b"-NOPERM no\r\n",
                 };
                 server.write_all(answer).await.unwrap();

@@ -94,6 +94,34 @@ async fn a_demoted_master_is_left_by_who_never_writes() {
     }
 }
 
+/// F7
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_leaves_a_replica_that_the_commands_never_met() {
+    let (Some(old), Some(new)) = (server(&[]), server(&[])) else {
+        return;
+    };
+    new.command(&["SET", "new", "1"]).unwrap();
+    let (proxy, driver) = connect_through_proxy(&old, options(&old)).await;
+    let mut subscription = driver.subscribe("c").await.unwrap();
+    // Behind one address, so that nothing tells the two servers apart.
+    proxy.retarget(new.address());
+    old.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+    reads(&driver).await;
+    settled(&old, 1).await;
+    old.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
+    let demoted = Instant::now();
+    assert_eq!(next_text(&mut subscription).await, "Reconnected None");
+    at_most(
+        "F7: until it is subscribed at the new master",
+        demoted.elapsed(),
+        Duration::from_secs(1),
+    );
+    publish(&driver, "after").await;
+    assert_eq!(next_text(&mut subscription).await, "after");
+    settled(&old, 0).await;
+    settled(&new, 2).await;
+}
+
 async fn writes(driver: &RedisDriver) {
     recovery(driver).await;
 }

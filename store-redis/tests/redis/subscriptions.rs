@@ -213,9 +213,9 @@ async fn a_subscription_refused_after_a_reconnect_hears_of_it_and_comes_back() {
 
 #[tokio::test]
 async fn a_server_that_hangs_is_noticed_without_any_message() {
-    let confirmed = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
-    let message = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n\
-                   *3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\n1\r\n";
+    let confirmed = ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+    let message = ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n\
+                   >3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\n1\r\n";
     let answers = vec![
         Answer::Send(confirmed),
         Answer::Nothing,
@@ -229,20 +229,20 @@ async fn a_server_that_hangs_is_noticed_without_any_message() {
     let mut subscription = driver.subscribe("c").await.unwrap();
     assert_eq!(next(&mut subscription).await, "Reconnected None");
     assert_eq!(next(&mut subscription).await, "c 1");
-    assert_eq!(server.seen(), ["SUBSCRIBE", "PING", "SUBSCRIBE"]);
+    assert_eq!(server.seen(), ["SUBSCRIBE", "HELLO", "SUBSCRIBE"]);
 }
 
 #[tokio::test]
 async fn an_answer_that_does_not_fit_replaces_the_connection() {
     for garbage in [
-        "*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n",
-        "*3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:1\r\n",
+        ">3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n",
+        ">3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:1\r\n",
         "+OK\r\n",
         "hello\r\n",
     ] {
         let answers = vec![
             Answer::Send(garbage),
-            Answer::Send("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"),
+            Answer::Send(">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"),
         ];
         let mut server = FakeServer::start(answers).await;
         let driver = RedisDriver::connect_with(server.options.clone())
@@ -289,8 +289,8 @@ async fn a_server_that_is_busy_is_asked_again_for_a_subscription() {
         "-BUSY Redis is busy running a script\r\n",
         "-LOADING Redis is loading the dataset in memory\r\n",
     ] {
-        let confirmation = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
-        let message = "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\n1\r\n";
+        let confirmation = ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+        let message = ">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\n1\r\n";
         let answers = vec![
             Answer::Send(refusal),
             Answer::Send(refusal),
@@ -344,9 +344,9 @@ async fn others_have_their_turns_while_much_is_delivered() {
 #[tokio::test]
 async fn a_server_that_is_busy_is_asked_again_to_forget_a_subscription() {
     let answers = vec![
-        Answer::Send("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"),
+        Answer::Send(">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"),
         Answer::Send("-BUSY Redis is busy running a script\r\n"),
-        Answer::Send("*3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n"),
+        Answer::Send(">3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n"),
     ];
     let mut server = FakeServer::start(answers).await;
     let driver = RedisDriver::connect_with(server.options.clone())
@@ -362,7 +362,7 @@ async fn a_server_that_is_busy_is_asked_again_to_forget_a_subscription() {
 #[tokio::test]
 async fn subscriptions_that_were_given_up_on_a_silent_server_are_bounded() {
     let answers = vec![
-        Answer::Send("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"),
+        Answer::Send(">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"),
         Answer::Nothing,
         Answer::Nothing,
         Answer::Nothing,

@@ -200,17 +200,19 @@ async fn converse(
     sender: mpsc::UnboundedSender<String>,
 ) -> Option<()> {
     let mut received = Vec::new();
-    let hello = next_command(&mut socket, &mut received).await?;
-    let for_commands = hello.starts_with("HELLO 3");
-    // The handshake is a command and `PING`.
-    next_command(&mut socket, &mut received).await?;
+    // The handshake is `HELLO` and `PING`.
+    for _ in 0..2 {
+        next_command(&mut socket, &mut received).await?;
+    }
+    let mut has_subscribed = false;
     socket.write_all(b"%0\r\n+PONG\r\n").await.ok()?;
     loop {
         let command = next_command(&mut socket, &mut received).await?;
         let name = command.split(' ').next()?.to_owned();
+        has_subscribed |= name == "SUBSCRIBE";
         let sign_of_life: Option<&[u8]> = match name.as_str() {
-            "PING" if for_commands => Some(b"+PONG\r\n"),
-            "HELLO" if for_commands => Some(b"%0\r\n"),
+            "PING" if !has_subscribed => Some(b"+PONG\r\n"),
+            "HELLO" if !has_subscribed => Some(b"%0\r\n"),
             _ => None,
         };
         if let Some(answer) = sign_of_life {
