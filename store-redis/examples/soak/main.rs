@@ -5,7 +5,7 @@
 //! ```
 //!
 //! It starts its own server and a proxy in front of it, and ends with a table and, where anything
-//! was lost in silence, applied twice, wrong or late, with a failure.
+//! was lost in silence, applied twice, wrong or late, with a failure. An even seed speaks RESP2, an odd one RESP3.
 
 #![expect(
     clippy::print_stdout,
@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use store_conformance::faults::Proxy;
 use store_conformance::server::{RedisOptions as ServerOptions, RedisServer};
-use store_redis::{RedisDriver, RedisOptions};
+use store_redis::{Protocol, RedisDriver, RedisOptions};
 
 use dice::Dice;
 use faults::{Fault, Recovery, Stage};
@@ -95,13 +95,18 @@ async fn main() -> ExitCode {
 }
 
 async fn soak(time: Duration, seed: u64) -> Outcome<Report> {
-    println!("soak: {} s, seed {seed}", time.as_secs());
+    let protocol = match seed.is_multiple_of(2) {
+        true => Protocol::Resp2,
+        false => Protocol::Resp3,
+    };
+    println!("soak: {} s, seed {seed}, {protocol:?}", time.as_secs());
     let server = ServerOptions::new().arguments(SERVER).spawn()?;
     let proxy = Proxy::start(server.address()).await?;
     let options = RedisOptions::new()
         .address("127.0.0.1", proxy.port())
         .username("app")
-        .password("right");
+        .password("right")
+        .protocol(protocol);
     let driver = Arc::new(RedisDriver::connect_with(options.clone()).await?);
     let slow = options.subscription_buffer(SMALL_BUFFER);
     let slow = Arc::new(RedisDriver::connect_with(slow).await?);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use store_conformance::server::RedisServer;
 use store_core::{HealthState, StoreAdapter};
+use store_redis::Protocol;
 
 use crate::follower::{Follower, Ledger};
 use crate::numbers::{Listener, Publisher, check, publish_next};
@@ -14,10 +15,20 @@ use crate::support::{
 
 /// F14
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_message_is_lost_in_silence() {
+async fn no_message_is_lost_in_silence_under_resp3() {
+    no_message_is_lost_in_silence(Protocol::Resp3).await;
+}
+
+/// F14
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_message_is_lost_in_silence_under_resp2() {
+    no_message_is_lost_in_silence(Protocol::Resp2).await;
+}
+
+async fn no_message_is_lost_in_silence(protocol: Protocol) {
     const CHANNELS: [&str; 3] = ["a", "b", "c"];
     let Some(server) = server(&[]) else { return };
-    let (proxy, driver) = connect_through_proxy(&server, options(&server)).await;
+    let (proxy, driver) = connect_through_proxy(&server, options(&server).protocol(protocol)).await;
     // Publishes past the proxy, so that it goes on while the subscriptions are cut off.
     let sender = connect(options(&server)).await;
     let mut subscriptions = Vec::new();
@@ -53,7 +64,7 @@ async fn no_message_is_lost_in_silence() {
     for (channel, publisher) in publishers {
         let ledger = publisher.stop().await;
         println!(
-            "F14: {channel}: {} sent, {} in doubt",
+            "F14, {protocol:?}: {channel}: {} sent, {} in doubt",
             ledger.next(),
             ledger.doubtful()
         );
