@@ -13,7 +13,7 @@ use crate::queue::Queue;
 
 /// Requests are written when there are as many as this part of all callers: some are then on their
 /// way in each direction while the server and the callers work on others.
-const GROUPS: usize = 3;
+const GROUPS: usize = 4;
 
 /// No more turns begin after this time, which is longer than they take in all unless the runtime is
 /// kept busy by others.
@@ -167,9 +167,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_third_of_the_callers_is_enough() {
+    async fn a_quarter_of_the_callers_is_enough() {
         let queue = Queue::default();
-        let mut crowd = expecting(7);
+        let mut crowd = expecting(10);
         let mut callers = Vec::new();
         for _ in 0..2 {
             callers.push(ask(&queue));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_writer_is_woken_by_the_caller_that_makes_a_third() {
+    async fn the_writer_is_woken_by_the_caller_that_makes_a_quarter() {
         #[derive(Default)]
         struct Flag(AtomicBool);
         impl Wake for Flag {
@@ -192,12 +192,12 @@ mod tests {
         let flag = Arc::new(Flag::default());
         let waker = Waker::from(Arc::clone(&flag));
         let queue = Queue::default();
-        let mut crowd = expecting(9);
+        let mut crowd = expecting(12);
         let due = crowd.poll_due(&queue, 0, &mut Context::from_waker(&waker));
         assert!(due.is_pending());
         let mut callers = Vec::new();
         // Nothing else runs meanwhile, not even the turn of the others.
-        while callers.len() < 9 && !flag.0.load(Ordering::Relaxed) {
+        while callers.len() < 12 && !flag.0.load(Ordering::Relaxed) {
             callers.push(ask(&queue));
         }
         assert_eq!(callers.len(), 3);
@@ -236,7 +236,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_asks_some_turns_later_is_waited_for_while_others_ask() {
-        assert_eq!(due_one_by_one(15, || {}).await, 5);
+        assert_eq!(due_one_by_one(20, || {}).await, 5);
     }
 
     #[tokio::test(start_paused = true)]
@@ -252,7 +252,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn few_callers_are_never_waited_for() {
         let queue = Queue::default();
-        let mut crowd = expecting(5);
+        let mut crowd = expecting(7);
         assert_eq!(due(&mut crowd, &queue, 0).now_or_never(), None);
         let _caller = ask(&queue);
         assert_eq!(due(&mut crowd, &queue, 0).now_or_never(), Some(1));
