@@ -127,7 +127,7 @@ async fn a_server_that_became_a_replica_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_to_another_question_ends_the_connection() {
+async fn what_does_not_fit_ends_the_connection() {
     let resp3 = RedisOptions::new();
     let resp2 = RedisOptions::new().protocol(Protocol::Resp2);
     for (options, answer) in [
@@ -135,6 +135,7 @@ async fn an_answer_to_another_question_ends_the_connection() {
             &resp3,
             b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n:1\r\n".as_slice(),
         ),
+        (&resp3, b">2\r\n$7\r\nmessage\r\n$1\r\nc\r\n"),
         (&resp2, b"+OK\r\n"),
         (&resp2, b":1\r\n"),
         (&resp2, MASTER),
