@@ -237,7 +237,8 @@ async fn run(shared: Arc<Shared>) {
                 let mut session = Session::new(&shared, peer, commands.clone());
                 let cause = session.serve(socket).await;
                 shared.registry().connection_lost();
-                backoff.ended(session.has_confirmed(), began.elapsed());
+                // A server that confirms and hangs up is asked for all of it each time.
+                backoff.ended(false, began.elapsed());
                 (cause, backoff.next_wait())
             }
             Err(cause) => {

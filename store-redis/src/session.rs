@@ -61,7 +61,6 @@ pub(crate) struct Session<'a> {
     refused_until: Option<Instant>,
     /// Since others had their turn.
     deliveries: usize,
-    has_confirmed: bool,
     peer: Option<SocketAddr>,
     commands: watch::Receiver<Place>,
 }
@@ -86,13 +85,7 @@ impl<'a> Session<'a> {
             put_off_until: None,
             refused_until: None,
             deliveries: 0,
-            has_confirmed: false,
         }
-    }
-
-    /// Whether the server has confirmed anything.
-    pub(crate) fn has_confirmed(&self) -> bool {
-        self.has_confirmed
     }
 
     /// Runs until the connection is lost, and answers why.
@@ -109,6 +102,9 @@ impl<'a> Session<'a> {
             }
             if is_over(&mut self.refused_until) {
                 self.shared.registry().ask_for_refused();
+            }
+            if self.asked.is_none() && self.next_question <= Instant::now() {
+                self.ask();
             }
             self.write_commands();
             if received.is_empty() && received.capacity() > KEPT_SIZE {
@@ -247,9 +243,13 @@ impl<'a> Session<'a> {
                 Ok(())
             }
             [Frame::Bulk(b"message" | b"pmessage"), ..] => Err(unfit()),
-            [Frame::Bulk(verb), Frame::Bulk(name), Frame::Integer(_)] => {
-                self.read_confirmation(verb, name)
-            }
+            [
+                Frame::Bulk(
+                    verb @ (b"subscribe" | b"psubscribe" | b"unsubscribe" | b"punsubscribe"),
+                ),
+                Frame::Bulk(name),
+                Frame::Integer(_),
+            ] => self.read_confirmation(verb, name),
             // Of a kind that nobody subscribed to, and nobody misses.
             _ if is_push => Ok(()),
             _ => self.read_answer(frame),
@@ -308,7 +308,6 @@ impl<'a> Session<'a> {
                 kind, name, before, ..
             } => {
                 registry.confirmed(kind, &name, before);
-                self.has_confirmed = true;
             }
             Command::Leave { kind, name } => registry.forgotten(kind, name),
         }

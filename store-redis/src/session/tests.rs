@@ -2,9 +2,10 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, BufWriter, ReadBuf, duplex};
+use tokio::task::coop::poll_proceed;
 use tokio::time::timeout;
 
 use super::*;
@@ -15,7 +16,6 @@ use crate::transport::Transport;
 struct Talkative {
     answers: VecDeque<&'static [u8]>,
     due: VecDeque<&'static [u8]>,
-    reads: usize,
 }
 
 impl AsyncRead for Talkative {
@@ -24,12 +24,9 @@ impl AsyncRead for Talkative {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.reads += 1;
-        if self.reads.is_multiple_of(64) {
-            // As tokio's sockets do, so that others have their turn.
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
+        // As tokio's sockets do, so that others have their turn. Timers have none then either.
+        let progress = ready!(poll_proceed(context));
+        progress.made_progress();
         let message = b"*3\r\n$7\r\nmessage\r\n$5\r\nother\r\n$1\r\n1\r\n";
         buffer.put_slice(self.due.pop_front().unwrap_or(message));
         Poll::Ready(Ok(()))
@@ -68,7 +65,6 @@ async fn what_was_put_off_is_asked_for_again_although_there_is_always_something_
             b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n",
         ]),
         due: VecDeque::new(),
-        reads: 0,
     };
     let commands = shared.transport.commands.subscribe();
     let mut session = Session::new(&shared, None, commands);
@@ -79,6 +75,21 @@ async fn what_was_put_off_is_asked_for_again_although_there_is_always_something_
             assert!(confirmed.unwrap().unwrap().is_ok());
         }
     }
+}
+
+#[tokio::test]
+async fn a_replica_is_left_although_there_is_always_something_to_read() {
+    let transport = Transport::new(RedisOptions::new()).unwrap();
+    let shared = Shared::new(Arc::new(transport));
+    let socket = Talkative {
+        answers: VecDeque::from([b"%1\r\n$4\r\nrole\r\n$7\r\nreplica\r\n".as_slice()]),
+        due: VecDeque::new(),
+    };
+    let commands = shared.transport.commands.subscribe();
+    let mut session = Session::new(&shared, None, commands);
+    let served = session.serve(Box::new(socket));
+    let cause = timeout(Duration::from_secs(10), served).await.unwrap();
+    assert!(cause.to_string().contains("is a replica"), "{cause}");
 }
 
 #[tokio::test(start_paused = true)]

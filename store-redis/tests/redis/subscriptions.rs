@@ -1,6 +1,6 @@
 //! Pub/sub against a real server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{Answer, FakeServer, Server, soon};
 use futures_util::{FutureExt, StreamExt};
@@ -230,6 +230,26 @@ async fn a_server_that_hangs_is_noticed_without_any_message() {
     assert_eq!(next(&mut subscription).await, "Reconnected None");
     assert_eq!(next(&mut subscription).await, "c 1");
     assert_eq!(server.seen(), ["SUBSCRIBE", "HELLO", "SUBSCRIBE"]);
+}
+
+#[tokio::test]
+async fn a_server_that_confirms_and_hangs_up_is_asked_less_and_less() {
+    // What comes behind the confirmation is not the protocol.
+    let answer = ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\nhello\r\n";
+    let answers = (0..100).map(|_| Answer::Send(answer)).collect();
+    let mut server = FakeServer::start(answers).await;
+    let driver = RedisDriver::connect_with(server.options.clone())
+        .await
+        .unwrap();
+    let began = Instant::now();
+    let _subscription = driver.subscribe("c").await.unwrap();
+    for _ in 0..20 {
+        let command = soon("the next connection", server.commands.recv()).await;
+        assert_eq!(command.as_deref(), Some("SUBSCRIBE"));
+    }
+    // The last 13 waits are random ones up to 250 ms. Without them it takes a fifth of this time.
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(500), "{took:?}");
 }
 
 #[tokio::test]
