@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::progress::Progress;
 use crate::statistics::{Spread, percentile};
+use crate::work::{Generator, place};
 
 /// What one contender did in one round.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +83,8 @@ pub struct Row {
     pub sleeps: Vec<f64>,
     /// Of all rounds, sorted.
     pub latencies: Vec<u64>,
+    /// The median latency in nanoseconds, one for each round in which operations were timed.
+    pub median_latencies: Vec<f64>,
     /// Why there are no figures.
     pub failure: Option<String>,
 }
@@ -96,6 +99,7 @@ impl Row {
             cpu_micros: Vec::new(),
             sleeps: Vec::new(),
             latencies: Vec::new(),
+            median_latencies: Vec::new(),
             failure: None,
         }
     }
@@ -145,6 +149,11 @@ impl Comparison {
         self.round_by_round(other, name, |row| &row.nanos)
     }
 
+    /// The median latency of `name` against `other`, round by round.
+    pub fn latency_ratio(&self, name: &str, other: &str) -> Option<Spread> {
+        self.round_by_round(name, other, |row| &row.median_latencies)
+    }
+
     /// Client CPU an operation of `name` against `other`, round by round.
     pub fn cpu_ratio(&self, name: &str, other: &str) -> Option<Spread> {
         self.round_by_round(name, other, |row| &row.cpu_micros)
@@ -165,8 +174,8 @@ impl Comparison {
     }
 }
 
-/// Measures `contenders` in `rounds` rounds after one to warm up, each round in another order, so
-/// that nobody is always first. One that fails is out from then on, and its row says why.
+/// Measures `contenders` in `rounds` rounds after one to warm up, each round in another order. One
+/// that fails is out from then on, and its row says why.
 pub fn interleave(
     title: &str,
     rounds: usize,
@@ -177,15 +186,18 @@ pub fn interleave(
     let mut rows: Vec<Row> = contenders.iter().map(|one| Row::new(&one.name)).collect();
     for round in 0..=rounds {
         progress.round(title, round, rounds);
-        for step in 0..contenders.len() {
-            let index = (round + step) % contenders.len();
+        for index in order(round, contenders.len()) {
             let row = &mut rows[index];
             if row.failure.is_some() {
                 continue;
             }
             match (contenders[index].measure)() {
                 Ok(_) if round == 0 => {}
-                Ok(sample) => {
+                Ok(mut sample) => {
+                    sample.latencies.sort_unstable();
+                    let median = percentile(&sample.latencies, 0.5);
+                    row.median_latencies
+                        .extend(median.map(|nanos| nanos as f64));
                     row.nanos.push(sample.nanos_per_operation());
                     row.cpu_micros.push(sample.cpu_micros_per_operation());
                     row.sleeps.extend(sample.sleeps_per_operation());
@@ -211,6 +223,17 @@ pub fn interleave(
         reference: reference.to_owned(),
         rows,
     }
+}
+
+/// Who is measured after whom in a round: shuffled, so that nobody is always first, nor always
+/// behind the same one, whose traces in the caches and in the allocator it would pay for.
+pub fn order(round: usize, contenders: usize) -> Vec<usize> {
+    let mut generator = Generator::new(round as u64);
+    let mut order: Vec<usize> = (0..contenders).collect();
+    for last in (1..contenders).rev() {
+        order.swap(last, place(generator.next_number(), last + 1));
+    }
+    order
 }
 
 /// Round by round.
@@ -253,6 +276,20 @@ mod tests {
             comparison.time_ratio("drifting", "steady").unwrap().median,
             3.0
         );
+    }
+
+    #[test]
+    fn everybody_is_measured_once_a_round_and_behind_others_each_time() {
+        let mut before_the_first = std::collections::BTreeSet::new();
+        for round in 0..15 {
+            let order = order(round, 4);
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, [0, 1, 2, 3]);
+            let place = order.iter().position(|index| *index == 0).unwrap();
+            before_the_first.insert(place.checked_sub(1).map(|before| order[before]));
+        }
+        assert_eq!(before_the_first.len(), 4, "{before_the_first:?}");
     }
 
     #[test]

@@ -22,8 +22,14 @@ const PACKAGES: &[&str] = &[
     "tokio",
 ];
 
-/// A list in Markdown.
-pub fn describe() -> String {
+/// The load of the machine in the last 1, 5 and 15 minutes.
+pub fn load() -> String {
+    let load = read("/proc/loadavg");
+    load.split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// A list in Markdown; `load_before` is the [`load`] when the run began.
+pub fn describe(load_before: &str) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         let _written = writeln!(text, "- {name}: {value}");
@@ -38,10 +44,18 @@ pub fn describe() -> String {
     );
     line("memory", &field("/proc/meminfo", "MemTotal"));
     line("kernel", &output("uname", &["-sr"]));
-    line(
-        "load before and while measuring (1, 5, 15 minutes)",
-        &read("/proc/loadavg"),
-    );
+    line("load before (1, 5, 15 minutes)", load_before);
+    line("load afterwards", &load());
+    line("ended", &output("date", &["-u", "+%F %H:%M UTC"]));
+    let here = env!("CARGO_MANIFEST_DIR");
+    let revision = ["-C", here, "describe", "--always", "--dirty"];
+    line("revision", &output("git", &revision));
+    let build = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
+    line("build", build);
     line("compiler", &output("rustc", &["--version"]));
     line("redis-server", &output("redis-server", &["--version"]));
     line("node", &output("node", &["--version"]));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::areas::Area;
+use crate::areas::{self, Area};
 use crate::compare::{Comparison, Row};
 use crate::goals::{self, Goal, Limit};
 use crate::machine;
@@ -18,6 +18,7 @@ use crate::statistics::{Spread, short, time};
 pub struct Report {
     output: PathBuf,
     quick: bool,
+    load_before: String,
     areas: Vec<&'static str>,
     body: String,
     measured: Vec<(&'static Goal, Spread)>,
@@ -29,6 +30,7 @@ impl Report {
         Self {
             output: settings.output.clone(),
             quick: settings.quick,
+            load_before: machine::load(),
             areas: settings.areas.iter().map(|area| area.name).collect(),
             body: String::new(),
             measured: Vec::new(),
@@ -139,7 +141,7 @@ impl Report {
         text += "## Goals\n\n";
         text += &self.goals();
         text += "\n## Machine\n\n";
-        text += &machine::describe();
+        text += &machine::describe(&self.load_before);
         text += "\n";
         text += &self.body;
         fs::write(self.path(), text.trim_end().to_owned() + "\n")
@@ -154,7 +156,10 @@ impl Report {
             let (figure, verdict) = match measured {
                 Some((_, figure)) => (figure.to_string(), verdict(goal, figure)),
                 None if self.areas.contains(&goal.area) => ("—".to_owned(), "not measured"),
-                None => ("—".to_owned(), "area not run"),
+                None if areas::ALL.iter().any(|area| area.name == goal.area) => {
+                    ("—".to_owned(), "area not run")
+                }
+                None => ("—".to_owned(), "to come"),
             };
             let (area, text, limit) = (goal.area, goal.text, limit(goal));
             let _written = writeln!(

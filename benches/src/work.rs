@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::compare::Sample;
+use crate::compare::{Contender, Sample};
 
 /// How many keys the work is spread over, unless an area says otherwise.
 pub const KEYS: usize = 10_000;
@@ -98,71 +98,55 @@ pub struct Load {
     pub tasks: usize,
     /// In all, not for each task.
     pub operations: u64,
-    /// Whether each operation is timed, which costs it about 50 ns.
-    pub latencies: bool,
 }
 
 impl Load {
     pub fn new(tasks: usize, operations: u64) -> Self {
-        Self {
-            tasks,
-            operations,
-            latencies: false,
-        }
+        Self { tasks, operations }
     }
 
-    #[must_use]
-    pub fn with_latencies(mut self) -> Self {
-        self.latencies = true;
-        self
+    /// One who does the load on the workers of `runtime`, with other draws in each round.
+    pub fn contender(
+        self,
+        name: &str,
+        runtime: &Arc<Runtime>,
+        operation: impl Operation,
+    ) -> Contender {
+        let runtime = Arc::clone(runtime);
+        let mut round = 0;
+        Contender::new(name, move || {
+            round += 1;
+            self.run(&runtime, &operation, round)
+        })
     }
 
-    /// Runs the load on the workers of `runtime`.
-    pub fn run(self, runtime: &Runtime, operation: &impl Operation) -> Result<Sample> {
+    fn run(self, runtime: &Runtime, operation: &impl Operation, round: u64) -> Result<Sample> {
         let each = (self.operations / self.tasks as u64).max(1);
         runtime.block_on(async {
             let start = Start::now();
             let tasks: Vec<_> = (0..self.tasks)
                 .map(|task| {
-                    let seed = task as u64 + 1;
-                    tokio::spawn(repeat(operation.clone(), seed, each, self.latencies))
+                    let generator = Generator::new((round << 32) + task as u64);
+                    tokio::spawn(repeat(operation.clone(), generator, each))
                 })
                 .collect();
-            let mut latencies = Vec::new();
             let mut failed = None;
             for task in tasks {
-                match task.await.context("a task of the load panicked")? {
-                    Ok(more) => latencies.extend(more),
-                    Err(error) => failed = Some(error),
+                if let Err(error) = task.await.context("a task of the load panicked")? {
+                    failed = Some(error);
                 }
             }
-            let sample = start.sample(each * self.tasks as u64, latencies);
+            let sample = start.sample(each * self.tasks as u64, Vec::new());
             failed.map_or(Ok(sample), Err)
         })
     }
 }
 
-async fn repeat<O: Operation>(
-    operation: O,
-    seed: u64,
-    times: u64,
-    with_latencies: bool,
-) -> Result<Vec<u64>> {
-    let mut generator = Generator::new(seed);
-    if !with_latencies {
-        for _ in 0..times {
-            operation.run(generator.next_number()).await?;
-        }
-        return Ok(Vec::new());
-    }
-    let mut latencies = Vec::with_capacity(times as usize);
+async fn repeat(operation: impl Operation, mut generator: Generator, times: u64) -> Result<()> {
     for _ in 0..times {
-        let draw = generator.next_number();
-        let start = Instant::now();
-        operation.run(draw).await?;
-        latencies.push(start.elapsed().as_nanos() as u64);
+        operation.run(generator.next_number()).await?;
     }
-    Ok(latencies)
+    Ok(())
 }
 
 /// A moment from which a [`Sample`] is taken.

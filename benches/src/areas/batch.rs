@@ -204,9 +204,9 @@ fn contender(
     load: Load,
     operation: impl Operation,
 ) -> Contender {
-    let runtime = Arc::clone(runtime);
+    let mut calls = load.contender(name, runtime, operation);
     Contender::new(name, move || {
-        let mut sample = load.run(&runtime, &operation)?;
+        let mut sample = (calls.measure)()?;
         sample.operations *= BATCH as u64;
         Ok(sample)
     })
@@ -270,8 +270,7 @@ fn read_through(settings: &Settings, report: &mut Report, runtime: &Arc<Runtime>
             reader,
             keys: Arc::clone(&keys),
         };
-        let runtime = Arc::clone(runtime);
-        Contender::new(name, move || load.run(&runtime, &read))
+        load.contender(name, runtime, read)
     };
     let contenders = vec![
         contender(PLAIN_GET, Reader::Get(store.clone())),

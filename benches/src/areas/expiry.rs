@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::charts::distribution;
+use crate::compare::order;
 use crate::peers::expiring::{CONTENDERS, Expiring};
 use crate::plot::{Plot, Series};
 use crate::report::{OURS, Report};
@@ -41,13 +42,17 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let rounds = settings.choose(2, 7);
     let mut found: Vec<Vec<(&str, Round)>> = CONTENDERS.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
-        for step in 0..CONTENDERS.len() {
-            let index = (round + step) % CONTENDERS.len();
+        for index in order(round, CONTENDERS.len()) {
             let store = CONTENDERS[index]();
             settings
                 .progress
                 .step(&format!("  a million entries in {}", store.name()));
-            found[index].push((store.name(), measure(store)?));
+            let name = store.name();
+            match measure(store) {
+                Ok(round) => found[index].push((name, round)),
+                Err(error) if name.starts_with(OURS) => return Err(error),
+                Err(error) => report.text(&format!("A round of {name} failed: {error:#}.")),
+            }
         }
     }
     let mut table = Vec::new();
@@ -114,6 +119,7 @@ fn measure(store: Arc<dyn Expiring>) -> Result<Round> {
         Instant::now() + QUIET < due,
         "the machine is too slow: the entries were due before all were written"
     );
+    store.settle();
     let stays = store.entries() - DUE as u64;
     let quiet = gets(&*store, due - QUIET, || Instant::now() >= due)?;
     let gone = Arc::new(AtomicBool::new(false));

@@ -7,13 +7,13 @@ use igniter_store::{Json, Store};
 use tokio::runtime::Runtime;
 
 use crate::charts::throughput;
-use crate::compare::{Comparison, Contender, Sample, interleave};
+use crate::compare::{Comparison, Contender, interleave};
 use crate::peers::memory::{ByHand, MemoryPeer, ours};
 use crate::plot::{Plot, Series};
 use crate::report::Report;
 use crate::settings::Settings;
 use crate::statistics::{Spread, time};
-use crate::work::{self, Load, Operation, User, key, place};
+use crate::work::{self, Load, Operation, Start, User, key, place};
 
 mod messaging;
 
@@ -38,42 +38,54 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
 type Steps = Vec<(usize, Comparison)>;
 
 fn entries(settings: &Settings, report: &mut Report, runtime: &Arc<Runtime>) -> Result<()> {
-    let mut steps = Steps::new();
+    let (mut hits, mut inserts) = (Steps::new(), Steps::new());
+    let rounds = settings.choose(3, 7);
     for count in powers(1_000, settings.choose(1_000_000, 10_000_000)) {
+        let compare = |title: String, rounds, contenders| {
+            interleave(&title, rounds, BY_HAND, contenders, &settings.progress)
+        };
+        let contenders = vec![
+            inserting(BY_HAND, runtime, count, ByHand::default),
+            inserting(OURS, runtime, count, || ours(Json)),
+        ];
+        let title = format!("set of {count} new keys");
+        // The largest take minutes otherwise.
+        let fewer = if count < 10_000_000 { rounds } else { 3 };
+        inserts.push((count, compare(title, fewer, contenders)));
         let user = User::new(7);
         let load = Load::new(1, settings.choose(20_000, 200_000));
         let contenders = vec![
-            hits(BY_HAND, runtime, load, count, &user, ByHand::default())?,
-            hits(OURS, runtime, load, count, &user, ours(Json))?,
+            hitting(BY_HAND, runtime, load, count, &user, ByHand::default())?,
+            hitting(OURS, runtime, load, count, &user, ours(Json))?,
         ];
         let title = format!("get hit among {count} entries");
-        let rounds = settings.choose(3, 7);
-        steps.push((
-            count,
-            interleave(&title, rounds, BY_HAND, contenders, &settings.progress),
-        ));
+        hits.push((count, compare(title, rounds, contenders)));
     }
-    report.measured("growth-entries", relative_growth(&steps));
-    lines(
-        report,
-        "growth-entries",
-        "Get hit, by entries",
-        "entries",
-        &steps,
-    )
+    report.measured("growth-entries", relative_growth(&hits));
+    report.measured("growth-inserts", relative_growth(&inserts));
+    let title = "Get hit, by entries";
+    lines(report, "growth-entries", title, "entries", &hits)?;
+    let title = "Set of new keys, by entries in the end";
+    lines(report, "growth-inserts", title, "entries", &inserts)
 }
 
-/// How much more the last step costs us than the first, against how much more it costs by hand.
+/// How our time against that by hand grows from the first step to the one at which it is the
+/// largest: a step in the middle must not be hidden by what comes after it.
 fn relative_growth(steps: &Steps) -> Option<Spread> {
-    let growth = |name| {
-        let first = steps.first()?.1.row(name)?.median_nanos()?;
-        Some(steps.last()?.1.row(name)?.median_nanos()? / first)
-    };
-    Some(Spread::single(growth(OURS)? / growth(BY_HAND)?))
+    let against = |step: &(usize, Comparison)| step.1.time_ratio(OURS, BY_HAND);
+    let first = against(steps.first()?)?.median;
+    let later = steps[1..].iter().filter_map(against);
+    let largest = later.max_by(|one, other| one.median.total_cmp(&other.median))?;
+    Some(Spread {
+        low: largest.low / first,
+        median: largest.median / first,
+        high: largest.high / first,
+    })
 }
 
 fn value_sizes(settings: &Settings, report: &mut Report, runtime: &Arc<Runtime>) -> Result<()> {
     let (mut gets, mut sets) = (Steps::new(), Steps::new());
+    let rounds = settings.choose(3, 7);
     for size in [10, 100, 1 << 10, 10 << 10, 100 << 10, 1 << 20, 16 << 20] {
         let text = "x".repeat(size);
         let operations = (settings.choose(20 << 20, 200 << 20) / size as u64).clamp(2, 20_000);
@@ -95,14 +107,14 @@ fn value_sizes(settings: &Settings, report: &mut Report, runtime: &Arc<Runtime>)
                 anyhow::Ok(())
             })?;
             let contenders = vec![
-                contender(BY_HAND, runtime, load, by_hand),
-                contender(OURS, runtime, load, store),
+                load.contender(BY_HAND, runtime, by_hand),
+                load.contender(OURS, runtime, store),
             ];
             let title = format!(
                 "{} a text of {size} bytes",
                 if writes { "set" } else { "get" }
             );
-            let comparison = interleave(&title, 3, BY_HAND, contenders, &settings.progress);
+            let comparison = interleave(&title, rounds, BY_HAND, contenders, &settings.progress);
             steps.push((size, comparison));
         }
     }
@@ -125,16 +137,19 @@ fn value_sizes(settings: &Settings, report: &mut Report, runtime: &Arc<Runtime>)
 fn tasks(settings: &Settings, report: &mut Report, runtime: &Arc<Runtime>) -> Result<()> {
     let mut steps = Steps::new();
     let user = User::new(7);
+    let rounds = settings.choose(3, 7);
     for tasks in powers(1, 10_000) {
-        let load = Load::new(tasks, settings.choose(40_000, 200_000));
+        // Ten for each task at the least, or what is measured is how tasks begin and end.
+        let operations = settings.choose(40_000, 200_000).max(10 * tasks as u64);
+        let load = Load::new(tasks, operations);
         let contenders = vec![
-            hits(BY_HAND, runtime, load, work::KEYS, &user, ByHand::default())?,
-            hits(OURS, runtime, load, work::KEYS, &user, ours(Json))?,
+            hitting(BY_HAND, runtime, load, work::KEYS, &user, ByHand::default())?,
+            hitting(OURS, runtime, load, work::KEYS, &user, ours(Json))?,
         ];
         let title = format!("get hit, {tasks} tasks");
         steps.push((
             tasks,
-            interleave(&title, 3, BY_HAND, contenders, &settings.progress),
+            interleave(&title, rounds, BY_HAND, contenders, &settings.progress),
         ));
     }
     lines(report, "growth-tasks", "Get hit, by tasks", "tasks", &steps)?;
@@ -168,7 +183,7 @@ impl<P: MemoryPeer> Operation for Hit<P> {
     }
 }
 
-fn hits<P: MemoryPeer>(
+fn hitting<P: MemoryPeer>(
     name: &str,
     runtime: &Arc<Runtime>,
     load: Load,
@@ -182,18 +197,35 @@ fn hits<P: MemoryPeer>(
         }
         anyhow::Ok(())
     })?;
-    Ok(contender(name, runtime, load, Hit { peer, count }))
+    Ok(load.contender(name, runtime, Hit { peer, count }))
 }
 
-fn contender(
+/// Fills an empty store, which is made and dropped outside of the measured time.
+fn inserting<P: MemoryPeer>(
     name: &str,
     runtime: &Arc<Runtime>,
-    load: Load,
-    operation: impl Operation,
+    count: usize,
+    make: impl Fn() -> P + 'static,
 ) -> Contender {
     let runtime = Arc::clone(runtime);
-    Contender::new(name, move || -> Result<Sample> {
-        load.run(&runtime, &operation)
+    // Small stores again and again, or the clock is all that is measured.
+    let stores = (20_000 / count).max(1);
+    Contender::new(name, move || {
+        let filling = async move |peers: Vec<P>| {
+            let user = User::new(7);
+            let start = Start::now();
+            for peer in &peers {
+                for id in 0..count {
+                    peer.set(&key(id), &user).await?;
+                }
+            }
+            let sample = start.sample((stores * count) as u64, Vec::new());
+            anyhow::Ok((sample, peers))
+        };
+        let peers = (0..stores).map(|_| make()).collect();
+        let (sample, peers) = runtime.block_on(filling(peers))?;
+        drop(peers);
+        Ok(sample)
     })
 }
 

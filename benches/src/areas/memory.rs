@@ -7,7 +7,7 @@ use igniter_store::{Json, MessagePack};
 use tokio::runtime::Runtime;
 
 use crate::charts::throughput;
-use crate::compare::{Comparison, Contender, Sample, interleave};
+use crate::compare::{Comparison, Contender, interleave};
 use crate::peers::memory::opendal::OpenDal;
 use crate::peers::memory::typed::{
     Cached, CachedWithTtl, Foyer, MokaFuture, MokaFutureWithTtl, MokaShared, MokaSync, QuickCache,
@@ -33,8 +33,11 @@ const MOKA_FUTURE: &str = "moka::future";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
     Hit,
+    HitWithTtl,
     Miss,
     Set,
+    /// Of values that are longer or shorter than those they replace.
+    SetOfLengths,
     SetWithTtl,
     /// Nine hits to one set.
     Mix,
@@ -45,8 +48,10 @@ impl Work {
     fn name(self) -> &'static str {
         match self {
             Self::Hit => "get hit",
+            Self::HitWithTtl => "get hit of an entry with a ttl",
             Self::Miss => "get miss",
             Self::Set => "set",
+            Self::SetOfLengths => "set of 100 to 400 bytes",
             Self::SetWithTtl => "set with ttl",
             Self::Mix => "90 % get, 10 % set",
             Self::Increment => "increment",
@@ -68,14 +73,16 @@ struct Step<P> {
     peer: P,
     work: Work,
     keys: Arc<[String]>,
-    user: Arc<User>,
+    users: Arc<[User]>,
 }
 
 impl<P: MemoryPeer> Operation for Step<P> {
     async fn run(&self, draw: u64) -> Result<()> {
         let key = &self.keys[place(draw, self.keys.len())];
+        // The low bits are not those that choose the key.
+        let user = &self.users[draw as usize % self.users.len()];
         match self.work {
-            Work::Hit => ensure!(
+            Work::Hit | Work::HitWithTtl => ensure!(
                 self.peer.get(key).await?,
                 "a value that was written is gone"
             ),
@@ -83,10 +90,9 @@ impl<P: MemoryPeer> Operation for Step<P> {
                 !self.peer.get(key).await?,
                 "a key that nobody wrote is there"
             ),
-            Work::Set => self.peer.set(key, &self.user).await?,
-            Work::SetWithTtl => self.peer.set_with_ttl(key, &self.user).await?,
-            // The low bits are not those that choose the key.
-            Work::Mix if draw.is_multiple_of(10) => self.peer.set(key, &self.user).await?,
+            Work::Set | Work::SetOfLengths => self.peer.set(key, user).await?,
+            Work::SetWithTtl => self.peer.set_with_ttl(key, user).await?,
+            Work::Mix if draw.is_multiple_of(10) => self.peer.set(key, user).await?,
             Work::Mix => ensure!(
                 self.peer.get(key).await?,
                 "a value that was written is gone"
@@ -131,8 +137,10 @@ fn cases(settings: &Settings) -> Vec<Case> {
     };
     let all = [
         Work::Hit,
+        Work::HitWithTtl,
         Work::Miss,
         Work::Set,
+        Work::SetOfLengths,
         Work::SetWithTtl,
         Work::Mix,
         Work::Increment,
@@ -160,17 +168,16 @@ fn compare(settings: &Settings, runtime: &Arc<Runtime>, case: Case) -> Compariso
         contenders: Vec::new(),
     };
     // With a ttl the hand-written map must have deadlines, or it would do less.
-    let reference = if case.work == Work::SetWithTtl {
-        BY_HAND_TTL
-    } else {
-        BY_HAND
+    let reference = match case.work {
+        Work::HitWithTtl | Work::SetWithTtl => BY_HAND_TTL,
+        _ => BY_HAND,
     };
     match case.work {
         Work::Increment => {
             field.add(BY_HAND, Ok(ByHand::default()));
             field.add(OURS_JSON, Ok(ours(Json)));
         }
-        Work::SetWithTtl => {
+        Work::HitWithTtl | Work::SetWithTtl => {
             field.add(BY_HAND_TTL, Ok(ByHandWithTtl::default()));
             field.add(OURS_JSON, Ok(ours(Json)));
             field.add(OURS_MESSAGE_PACK, Ok(ours(MessagePack::new())));
@@ -242,14 +249,21 @@ fn contender<P: MemoryPeer>(
     case: Case,
     peer: P,
 ) -> Result<Contender> {
-    let user = Arc::new(User::of_size(7, case.value_size));
+    let sizes: Vec<usize> = match case.work {
+        Work::SetOfLengths => (100..=400).step_by(20).collect(),
+        _ => vec![case.value_size],
+    };
+    let users: Arc<[User]> = sizes.iter().map(|size| User::of_size(7, *size)).collect();
     // Large values under fewer keys: every contender is to fit into memory.
     let count = KEYS.min((16 << 20) / case.value_size);
     let keys = work::keys(count);
     if case.work != Work::Increment {
         runtime.block_on(async {
             for key in keys.iter() {
-                peer.set(key, &user).await?;
+                match case.work {
+                    Work::HitWithTtl => peer.set_with_ttl(key, &users[0]).await?,
+                    _ => peer.set(key, &users[0]).await?,
+                }
             }
             anyhow::Ok(())
         })?;
@@ -263,12 +277,9 @@ fn contender<P: MemoryPeer>(
         peer,
         work: case.work,
         keys,
-        user,
+        users,
     };
-    let runtime = Arc::clone(runtime);
-    Ok(Contender::new(name, move || -> Result<Sample> {
-        case.load.run(&runtime, &step)
-    }))
+    Ok(case.load.contender(name, runtime, step))
 }
 
 fn goals(report: &mut Report, work: Work, comparison: &Comparison) {
@@ -286,6 +297,6 @@ fn goals(report: &mut Report, work: Work, comparison: &Comparison) {
             report.measured("memory-set-moka", ratio(MOKA_FUTURE));
         }
         Work::Increment => report.measured("memory-increment", ratio(BY_HAND)),
-        Work::SetWithTtl | Work::Mix => {}
+        Work::HitWithTtl | Work::SetOfLengths | Work::SetWithTtl | Work::Mix => {}
     }
 }

@@ -1,4 +1,4 @@
-//! Redis: get and set at every number of tasks, other work and other sizes at 64.
+//! Redis: get and set at every number of tasks, other work too in a full run, other sizes at 64.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use bytes::Bytes;
 
+use crate::charts::latencies;
 use crate::compare::{Comparison, Contender, interleave};
 use crate::line::{self, Line};
 use crate::peers::redis::Encoded;
@@ -28,16 +29,17 @@ pub const ABOUT: &str = "A redis-server of this run's own on loopback, without p
     adapter in a Node process that measures itself. redis-benchmark is what the server gives to a client that neither \
     encodes, decodes nor checks. The CPU of these two is that of their own processes.";
 
-/// Numbers of tasks that get and set are measured at.
+/// Numbers of tasks.
 const TASKS: [usize; 5] = [1, 4, 16, 64, 256];
 
-/// The number of tasks of everything else.
+/// The number of tasks at which everything is measured.
 const MANY: usize = 64;
 
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let bench = Bench::new(settings)?;
     report.text(&format!("Packages for Node: {}.", igniter_js::versions()?));
     bench.task_counts(report)?;
+    bench.latencies(report)?;
     bench.one_worker(report)?;
     bench.far_away(report)?;
     bench.other_work(report)?;
@@ -69,16 +71,15 @@ impl<'a> Bench<'a> {
         })
     }
 
+    /// Short, and many rounds of them: with few tasks the speed of a slice depends on which cores the
+    /// kernel happens to give to the workers and to the server.
     fn slice(&self, tasks: usize) -> Slice {
-        let millis = self.settings.choose(60, 250);
-        Slice {
-            tasks,
-            time: Duration::from_millis(millis),
-        }
+        let millis = self.settings.choose(30, 80);
+        Slice::new(tasks, Duration::from_millis(millis))
     }
 
     fn compare(&self, title: &str, contenders: Vec<Contender>) -> Comparison {
-        let rounds = self.settings.rounds();
+        let rounds = self.settings.choose(10, 45);
         interleave(title, rounds, REDIS, contenders, &self.settings.progress)
     }
 
@@ -97,8 +98,8 @@ impl<'a> Bench<'a> {
                 report.comparison(&comparison);
                 let id = format!("redis-{name}-{tasks}");
                 report.measured(&id, comparison.speed_ratio(OURS, REDIS));
-                if work == Work::Get && tasks >= 16 {
-                    let id = format!("redis-cpu-{tasks}");
+                if tasks >= 16 {
+                    let id = format!("redis-{name}-cpu-{tasks}");
                     report.measured(&id, comparison.cpu_ratio(OURS, REDIS));
                 }
                 if work == Work::Get && tasks == MANY {
@@ -111,6 +112,26 @@ impl<'a> Bench<'a> {
         }
         report.measured("redis-fred", lowest_speed(&all, FRED));
         report.measured("redis-rustis", lowest_speed(&all, RUSTIS));
+        Ok(())
+    }
+
+    /// What a caller waits for, and not only how many are answered in all.
+    fn latencies(&self, report: &mut Report) -> Result<()> {
+        for tasks in [1, 16, MANY] {
+            let slice = Slice {
+                latencies: true,
+                ..self.slice(tasks)
+            };
+            let contenders = self.clients.main(Work::Get, slice, &self.users);
+            let title = format!("Redis get, {}, each call timed", at_once(tasks));
+            let comparison = self.compare(&title, contenders);
+            report.comparison(&comparison);
+            let title = format!("A get on Redis, {}", at_once(tasks));
+            report.plot(
+                &format!("redis-get-latency-{tasks}"),
+                &latencies(&title, &comparison),
+            )?;
+        }
         Ok(())
     }
 
@@ -153,11 +174,13 @@ impl<'a> Bench<'a> {
             ("nine gets to a set", Work::Mix),
             ("increment", Work::Increment),
         ] {
-            let slice = self.slice(MANY);
-            let mut contenders = self.clients.main(work, slice, &self.users);
-            contenders.extend(self.node.contenders(work, slice));
-            let title = format!("Redis {name}, {MANY} tasks");
-            report.comparison(&self.compare(&title, contenders));
+            for tasks in self.settings.choose(&[MANY][..], &TASKS) {
+                let slice = self.slice(*tasks);
+                let mut contenders = self.clients.main(work, slice, &self.users);
+                contenders.extend(self.node.contenders(work, slice));
+                let title = format!("Redis {name}, {}", at_once(*tasks));
+                report.comparison(&self.compare(&title, contenders));
+            }
         }
         Ok(())
     }
@@ -246,12 +269,13 @@ pub(super) fn fastest<'a>(comparison: &Comparison, names: &[&'a str]) -> Option<
         .map(|(name, _)| name)
 }
 
-/// Of the comparison in which this project's speed against `peer` is the lowest.
+/// Of the comparison in which this project's speed against `peer` is the lowest; none if one of
+/// them has no figure, which may be that one.
 fn lowest_speed(comparisons: &[Comparison], peer: &str) -> Option<Spread> {
-    comparisons
-        .iter()
-        .filter_map(|comparison| comparison.speed_ratio(OURS, peer))
-        .min_by(|one, other| one.median.total_cmp(&other.median))
+    let speeds = comparisons.iter().map(|all| all.speed_ratio(OURS, peer));
+    let speeds: Vec<Spread> = speeds.collect::<Option<_>>()?;
+    let lowest = |one: &Spread, other: &Spread| one.median.total_cmp(&other.median);
+    speeds.into_iter().min_by(lowest)
 }
 
 fn by_tasks(name: &str, comparisons: &[Comparison]) -> Plot {

@@ -31,10 +31,8 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
         (Work::SetMany, "set_many(100) with a ttl", "redis-set-many"),
     ] {
         for tasks in [1, 16] {
-            let slice = Slice {
-                tasks,
-                time: Duration::from_millis(settings.choose(60, 300)),
-            };
+            let time = Duration::from_millis(settings.choose(60, 300));
+            let slice = Slice::new(tasks, time);
             let mut contenders = clients.main(work, slice, &users);
             contenders.extend(node.contenders(work, slice));
             let title = format!("Redis {name}, {}", at_once(tasks));

@@ -134,12 +134,13 @@ impl Bench<'_> {
 
 /// Against the peer whose median latency is the lowest.
 fn median_latency(comparison: &Comparison) -> Option<Spread> {
-    let median = |name: &str| {
+    let median = |name: &&str| {
         let row = comparison.row(name)?;
         row.latency(0.5).filter(|_| row.failure.is_none())
     };
-    let best = PEERS.iter().filter_map(|name| median(name)).min()?;
-    Some(Spread::single(median(OURS)? as f64 / best as f64))
+    let named = PEERS.iter().filter_map(|name| Some((median(name)?, name)));
+    let (_, best) = named.min()?;
+    comparison.latency_ratio(OURS, best)
 }
 
 fn distribution(comparison: &Comparison) -> Plot {

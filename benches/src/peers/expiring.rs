@@ -29,6 +29,9 @@ pub trait Expiring: Send + Sync {
     /// Reads an entry, and answers whether it is there.
     fn get(&self, key: &str) -> Result<bool>;
 
+    /// Ends what is still to be done for the writes so far, on which the count may wait.
+    fn settle(&self) {}
+
     /// How many entries take memory.
     fn entries(&self) -> u64;
 }
@@ -178,6 +181,10 @@ impl Expiring for Moka {
 
     fn get(&self, key: &str) -> Result<bool> {
         Ok(black_box(self.0.get(key)).is_some())
+    }
+
+    fn settle(&self) {
+        self.0.run_pending_tasks();
     }
 
     fn entries(&self) -> u64 {

@@ -1,10 +1,13 @@
 //! How the cost of a publish and of a subscribe grows with channels and subscribers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use igniter_store::{MemoryDriver, MemoryOptions, Store};
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::{BY_HAND, OURS, Steps, lines, powers, relative_growth};
 use crate::compare::{Contender, interleave};
@@ -43,7 +46,7 @@ pub(super) fn subscribers(
 ) -> Result<()> {
     let counts = powers(1, 100_000).map(|count| (count, 1, count));
     let (publishes, subscribes) = messaging(settings, runtime, "subscribers", counts)?;
-    let title = "Publish on one channel, by subscribers";
+    let title = "Publish on one channel, by subscribers that are behind";
     lines(
         report,
         "growth-subscribers",
@@ -58,7 +61,33 @@ pub(super) fn subscribers(
         title,
         "subscribers",
         &subscribes,
+    )?;
+    let mut deliveries = Steps::new();
+    for count in powers(1, 100_000) {
+        let by_hand = publishing::ByHand::with_capacity(CHANNEL_CAPACITY);
+        let contenders = vec![
+            delivering(BY_HAND, runtime, count, by_hand)?,
+            delivering(OURS, runtime, count, store())?,
+        ];
+        let title = format!("publish to {count} subscribers that wait for it");
+        let (rounds, progress) = (settings.choose(3, 7), &settings.progress);
+        let comparison = interleave(&title, rounds, BY_HAND, contenders, progress);
+        deliveries.push((count, comparison));
+    }
+    let title =
+        "Delivery of a message to the last subscriber, of each that waits for it, by subscribers";
+    lines(
+        report,
+        "growth-deliveries",
+        title,
+        "subscribers",
+        &deliveries,
     )
+}
+
+fn store() -> Store {
+    let options = MemoryOptions::new().channel_capacity(CHANNEL_CAPACITY);
+    Store::new(MemoryDriver::with_options(options))
 }
 
 /// Publishes and subscribes at each of `counts`: the count, so many channels, with so many
@@ -81,10 +110,6 @@ fn messaging(
     };
     for (count, channels, subscribers) in counts {
         let by_hand = || publishing::ByHand::with_capacity(CHANNEL_CAPACITY);
-        let store = || {
-            let options = MemoryOptions::new().channel_capacity(CHANNEL_CAPACITY);
-            Store::new(MemoryDriver::with_options(options))
-        };
         let contenders = vec![
             subscribing(BY_HAND, runtime, channels, subscribers, by_hand),
             subscribing(OURS, runtime, channels, subscribers, store),
@@ -144,7 +169,53 @@ fn subscribing<C: Channels>(
     })
 }
 
-/// Nobody reads meanwhile: what a publisher pays does not depend on it.
+/// One message at a time, until each of the tasks that wait for it has it. An operation is a
+/// delivery.
+fn delivering<C: Channels>(
+    name: &str,
+    runtime: &Arc<Runtime>,
+    subscribers: usize,
+    to: C,
+) -> Result<Contender> {
+    let left = Arc::new(AtomicUsize::new(0));
+    let (all_have_it, mut everybody) = mpsc::unbounded_channel();
+    let mut readers = JoinSet::new();
+    for mut subscription in runtime.block_on(subscribe_all(&to, 1, subscribers))? {
+        let (left, all_have_it) = (Arc::clone(&left), all_have_it.clone());
+        let reading = async move {
+            loop {
+                let received = C::receive(&mut subscription).await.map(drop);
+                let failed = received.is_err();
+                // One that has failed says so at once, the others when they are the last.
+                if failed || left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    all_have_it.send(received)?;
+                }
+                if failed {
+                    return anyhow::Ok(());
+                }
+            }
+        };
+        readers.spawn_on(reading, runtime.handle());
+    }
+    let messages = (20_000 / subscribers).clamp(3, 1_000);
+    let runtime = Arc::clone(runtime);
+    Ok(Contender::new(name, move || {
+        let _held = &readers;
+        runtime.block_on(async {
+            let user = User::new(7);
+            let start = Start::now();
+            for _ in 0..messages {
+                left.store(subscribers, Ordering::Release);
+                to.publish(&room(0), &user).await?;
+                everybody.recv().await.context("every reader has ended")??;
+            }
+            Ok(start.sample((messages * subscribers) as u64, Vec::new()))
+        })
+    }))
+}
+
+/// Nobody waits: the readers are behind. What it costs to wake those that wait is in
+/// [`delivering`].
 fn publishing<C: Channels>(
     name: &str,
     runtime: &Arc<Runtime>,

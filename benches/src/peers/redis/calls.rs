@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
@@ -169,12 +169,22 @@ impl<C: Caller<V>, V: OfUser> Operation for Calls<C, V> {
 pub struct Slice {
     pub tasks: usize,
     pub time: Duration,
+    /// Whether each operation is timed, which costs it about 100 ns.
+    pub latencies: bool,
 }
 
 /// How long after its end a slice may take to come to rest before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Slice {
+    pub fn new(tasks: usize, time: Duration) -> Self {
+        Self {
+            tasks,
+            time,
+            latencies: false,
+        }
+    }
+
     /// Works on the workers of `runtime`.
     pub fn run(self, runtime: &Runtime, operation: &impl Operation) -> Result<Sample> {
         runtime.block_on(async {
@@ -185,11 +195,15 @@ impl Slice {
                 tokio::spawn(async move {
                     let mut generator = Generator::new(task as u64 + 1);
                     let mut operations = 0_u64;
+                    let mut latencies = Vec::new();
                     while running.load(Ordering::Relaxed) {
-                        operation.run(generator.next_number()).await?;
+                        let draw = generator.next_number();
+                        let asked = self.latencies.then(Instant::now);
+                        operation.run(draw).await?;
+                        latencies.extend(asked.map(|asked| asked.elapsed().as_nanos() as u64));
                         operations += 1;
                     }
-                    anyhow::Ok(operations)
+                    anyhow::Ok((operations, latencies))
                 })
             };
             let tasks: Vec<_> = (0..self.tasks).map(repeat).collect();
@@ -197,8 +211,13 @@ impl Slice {
             running.store(false, Ordering::Relaxed);
             let ended = tokio::time::timeout(PATIENCE, try_join_all(tasks));
             let counts = ended.await.context("calls that never end")??;
-            let operations = counts.into_iter().sum::<Result<u64>>()?;
-            Ok(start.sample(operations, Vec::new()))
+            let (mut operations, mut latencies) = (0, Vec::new());
+            for count in counts {
+                let (more, timed) = count?;
+                operations += more;
+                latencies.extend(timed);
+            }
+            Ok(start.sample(operations, latencies))
         })
     }
 }

@@ -39,10 +39,7 @@ impl Node {
     /// others come compiled.
     pub fn start(server: &Arc<RedisServer>, output: &Path, keys: usize) -> Self {
         let script = IgniterJs::start(&server.url(), output, keys).and_then(|mut script| {
-            let slice = Slice {
-                tasks: 64,
-                time: Duration::from_millis(500),
-            };
+            let slice = Slice::new(64, Duration::from_millis(500));
             for autopipelining in [false, true] {
                 script.measure(Work::Mix, slice, autopipelining)?;
             }
