@@ -27,6 +27,9 @@ pub enum ReplyFault {
     Truncate(usize),
     /// These bytes are passed on in its place.
     Replace(Vec<u8>),
+    /// It is passed on byte by byte, with this pause after each, and so is all that the server sends
+    /// after it on this connection.
+    Dribble(Duration),
 }
 
 /// A TCP proxy on 127.0.0.1 in front of one server.

@@ -7,7 +7,7 @@ use redis::Cmd;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use crate::queue::{Loss, Permit, Queue, Reply, Request};
+use crate::queue::{Answer, Loss, Permit, Queue, Reply, Request};
 use crate::reply::Refusal;
 use crate::resp::{self, Frame};
 use crate::transport::Socket;
@@ -70,7 +70,7 @@ impl Connection {
         permit: &mut Permit,
         deadline: Instant,
     ) -> Result<Bytes, Silence> {
-        let (sender, mut receiver) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let request = Request {
             packed,
             answers,
@@ -86,18 +86,17 @@ impl Connection {
                 return Err(Silence::Lost(Loss::Unsent));
             }
         };
-        let answer = match timeout_at(deadline, &mut receiver).await {
+        let mut caller = Caller {
+            receiver,
+            queue: &self.queue,
+            number,
+        };
+        let answer = match timeout_at(deadline, &mut caller.receiver).await {
             Ok(answer) => answer,
-            Err(_elapsed) => {
-                receiver.close();
-                match receiver.try_recv() {
-                    Ok(answer) => Ok(answer),
-                    Err(_) => {
-                        let was_sent = !self.queue.withdraw(number);
-                        return Err(Silence::Late { was_sent });
-                    }
-                }
-            }
+            Err(_elapsed) => match caller.leave() {
+                Left::Answered(answer) => Ok(answer),
+                Left::Unanswered { was_sent } => return Err(Silence::Late { was_sent }),
+            },
         };
         // Every request is answered by its connection, also by its end.
         let (answer, returned) = answer.unwrap_or((Err(Loss::Unanswered), None));
@@ -148,6 +147,41 @@ impl Connection {
                 return reason;
             }
             self.condemnation.notified().await;
+        }
+    }
+}
+
+/// Who waits for an answer. The request is withdrawn, if it can be, when this is dropped.
+struct Caller<'a> {
+    receiver: oneshot::Receiver<Answer>,
+    queue: &'a Queue,
+    number: u64,
+}
+
+/// What became of the request of a caller who has left.
+enum Left {
+    Answered(Answer),
+    Unanswered { was_sent: bool },
+}
+
+impl Caller<'_> {
+    /// Waits no longer. What came in the last moment is an answer still.
+    fn leave(&mut self) -> Left {
+        // Before the request is withdrawn, or what is left of it could still be taken.
+        self.receiver.close();
+        match self.receiver.try_recv() {
+            Ok(answer) => Left::Answered(answer),
+            Err(_none) => Left::Unanswered {
+                was_sent: !self.queue.withdraw(self.number),
+            },
+        }
+    }
+}
+
+impl Drop for Caller<'_> {
+    fn drop(&mut self) {
+        if !self.receiver.is_terminated() {
+            self.leave();
         }
     }
 }

@@ -13,7 +13,6 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use store_core::{Error, RawEvent, RawSubscription, Result};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backoff::Backoff;
@@ -22,12 +21,13 @@ use crate::permits::{NoPermit, Permits};
 use crate::registry::{Kind, Registry};
 use crate::ring::Ring;
 use crate::session::Session;
+use crate::task::Task;
 use crate::transport::{Place, Purpose, Transport};
 
 /// The subscriptions of a driver. Its task ends when the hub is closed or dropped.
 pub(crate) struct Hub {
     shared: Arc<Shared>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    task: Task,
 }
 
 /// What the subscriptions and the task share.
@@ -45,11 +45,8 @@ pub(crate) struct Shared {
 impl Hub {
     pub(crate) fn new(transport: Arc<Transport>) -> Self {
         let shared = Arc::new(Shared::new(transport));
-        let task = tokio::spawn(run(Arc::clone(&shared)));
-        Self {
-            shared,
-            task: Mutex::new(Some(task)),
-        }
+        let task = Task::spawn(run(Arc::clone(&shared)));
+        Self { shared, task }
     }
 
     /// Subscribes, and resolves once the server confirmed it, within the call timeout.
@@ -112,26 +109,13 @@ impl Hub {
     /// Ends every subscription, the connection and the task.
     pub(crate) async fn close(&self) {
         self.shared.close();
-        let task = self
-            .task
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(task) = task {
-            task.abort();
-            // Its end is the end of the socket; that it was cancelled is no news.
-            let _ = task.await;
-        }
+        self.task.end().await;
     }
 }
 
 impl Drop for Hub {
     fn drop(&mut self) {
         self.shared.close();
-        let task = self.task.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(task) = task.take() {
-            task.abort();
-        }
     }
 }
 

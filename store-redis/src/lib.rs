@@ -21,6 +21,7 @@ mod scan;
 mod scripts;
 mod session;
 mod supervisor;
+mod task;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;

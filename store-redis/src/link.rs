@@ -4,12 +4,11 @@
 //! within one deadline.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use store_core::{Error, Health, Result};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backoff::Backoff;
@@ -21,6 +20,7 @@ use crate::queue::Loss;
 use crate::reply::{self, Refusal};
 use crate::resp::Frame;
 use crate::supervisor::supervise;
+use crate::task::Task;
 use crate::transport::{Purpose, Transport};
 
 /// What must be left of the time of a call for it to be sent again: a refusal is certain, and a
@@ -32,7 +32,7 @@ const TIME_FOR_AN_ANSWER: Duration = Duration::from_millis(50);
 /// Its task ends when the link is closed or dropped.
 pub(crate) struct Link {
     shared: Arc<Shared>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    task: Task,
 }
 
 /// What the calls and the task share.
@@ -74,11 +74,8 @@ impl Link {
             state: watch::Sender::new(State::Up(Arc::clone(&connection))),
             transport,
         });
-        let task = tokio::spawn(supervise(Arc::clone(&shared), connection, wire));
-        Ok(Self {
-            shared,
-            task: Mutex::new(Some(task)),
-        })
+        let task = Task::spawn(supervise(Arc::clone(&shared), connection, wire));
+        Ok(Self { shared, task })
     }
 
     /// Sends what `request` makes and reads the answer with `read`, within the call timeout in all.
@@ -253,16 +250,7 @@ impl Link {
     /// Ends the connection and the task; calls under way end at once.
     pub(crate) async fn close(&self) {
         self.shared.close();
-        let task = self
-            .task
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(task) = task {
-            task.abort();
-            // Its end is the end of the socket; that it was cancelled is no news.
-            let _ = task.await;
-        }
+        self.task.end().await;
     }
 
     /// The right to have a call in flight, waited for until `deadline`.
@@ -313,10 +301,6 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.shared.close();
-        let task = self.task.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(task) = task.take() {
-            task.abort();
-        }
     }
 }
 

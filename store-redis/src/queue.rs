@@ -24,9 +24,12 @@ pub(crate) struct Request {
     pub(crate) reply: Reply,
 }
 
+/// What a request learns, and its permit.
+pub(crate) type Answer = (Result<Bytes, Loss>, Permit);
+
 /// Where the answer to a request goes, and with it the permit.
 pub(crate) struct Reply {
-    pub(crate) sender: oneshot::Sender<(Result<Bytes, Loss>, Permit)>,
+    pub(crate) sender: oneshot::Sender<Answer>,
     pub(crate) permit: Permit,
 }
 

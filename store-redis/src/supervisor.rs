@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::command;
-use crate::connection::{Condemned, Connection};
+use crate::connection::{Condemned, Connection, Silence};
 use crate::error::{self, Failure};
 use crate::link::{Shared, State};
 use crate::options::RedisOptions;
@@ -20,8 +20,10 @@ use crate::wire::Wire;
 /// How often the server is asked whether it is still there, and a master, busy or idle.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
-/// How long a question may wait where what else arrives shows that the server is there.
-const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// A question is given up after so many times the patience, whatever else arrives. The calls before it
+/// have ended by then, so what arrives so slowly is of use to nobody, and keeps from those behind it
+/// what a new connection could give them.
+const LATEST: u32 = 2;
 
 /// Runs for ever. Dropping this future closes the socket.
 pub(crate) async fn supervise(
@@ -85,21 +87,17 @@ async fn silence(connection: &Connection, options: &RedisOptions) {
         // At once where a call has waited in vain.
         let _ = timeout(HEARTBEAT, connection.suspected.notified()).await;
         let asked = Instant::now();
+        let latest = asked + LATEST * options.patience();
         let answer = async move {
             if asks_role {
                 let role = command::role(options.protocol);
-                connection
-                    .ask(role, reply::is_replica, asked + FOR_EVER)
-                    .await
+                connection.ask(role, reply::is_replica, latest).await
             } else {
-                let pong = connection
-                    .ask(command::ping(), reply::pong, asked + FOR_EVER)
-                    .await;
+                let pong = connection.ask(command::ping(), reply::pong, latest).await;
                 pong.map(|pong| pong.map(|()| false))
             }
         };
-        // Read however late it comes: what arrives before it is a sign of life as well, such as a
-        // long answer to another question.
+        // What arrives before it is a sign of life as well, such as a long answer to another question.
         let mut answer = pin!(answer);
         let answer = loop {
             let heard = connection.heard().map_or(asked, |heard| heard.max(asked));
@@ -111,6 +109,7 @@ async fn silence(connection: &Connection, options: &RedisOptions) {
             }
         };
         match answer {
+            Err(Silence::Late { .. }) => return,
             Ok(Ok(true)) => connection.condemn(Condemned::Demoted),
             // Any error is a sign of life. One that will not pass, as for a user who may not ask, is
             // not asked for again, since the server may log each of them.
@@ -151,52 +150,75 @@ mod tests {
     use super::*;
     use crate::options::Protocol;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_long_answer_is_a_sign_of_life_for_as_long_as_it_arrives() {
-        let long = RedisOptions::new().call_timeout(Duration::from_secs(2));
-        // However the last of it meets the questions.
-        for (options, pieces) in (1..20).flat_map(|n| [(RedisOptions::new(), n), (long.clone(), n)])
-        {
-            let (client, mut server) = duplex(64 << 10);
-            let (connection, mut wire) = Connection::new(Box::new(client), 1);
-            let deadline = Instant::now() + options.patience();
-            let mut question = Box::pin(connection.ask(command::ping(), reply::pong, deadline));
-            assert!((&mut question).now_or_never().is_none());
-            assert!((&mut wire).now_or_never().is_none());
-            // Who asked is gone, and the server answers all the same.
-            drop(question);
-            let mut lost = Box::pin(async {
-                tokio::select! {
-                    cause = &mut wire => panic!("{cause}"),
-                    () = silence(&connection, &options) => {}
-                }
-            });
+    /// Resolves when a connection is given up whose first answer comes in pieces, one in each pause,
+    /// and answers after how long.
+    async fn lost_while_trickling(
+        options: &RedisOptions,
+        pieces: u32,
+        pause: Duration,
+    ) -> Duration {
+        let (client, mut server) = duplex(64 << 10);
+        let (connection, mut wire) = Connection::new(Box::new(client), 1);
+        let deadline = Instant::now() + options.patience();
+        let mut question = Box::pin(connection.ask(command::ping(), reply::pong, deadline));
+        assert!((&mut question).now_or_never().is_none());
+        assert!((&mut wire).now_or_never().is_none());
+        // Who asked is gone, and the server answers all the same.
+        drop(question);
+        let trickle = async {
             server.write_all(b"$1000\r\n").await.unwrap();
-            let trickle = async {
-                for _ in 0..pieces {
-                    sleep(options.patience() * 4 / 5).await;
-                    server.write_all(b"x").await.unwrap();
-                }
-            };
-            tokio::select! {
-                () = &mut lost => panic!("lost before {pieces} pieces had come"),
-                () = trickle => {}
+            for _ in 0..pieces {
+                sleep(pause).await;
+                server.write_all(b"x").await.unwrap();
             }
-            let quiet = Instant::now();
-            lost.await;
-            assert!(quiet.elapsed() <= HEARTBEAT + options.patience());
+            pending::<()>().await;
+        };
+        let began = Instant::now();
+        tokio::select! {
+            cause = &mut wire => panic!("{cause}"),
+            () = silence(&connection, options) => began.elapsed(),
+            () = trickle => Duration::ZERO,
+        }
+    }
+
+    fn quick_and_slow() -> [RedisOptions; 2] {
+        let options = RedisOptions::new();
+        [
+            options.clone(),
+            options.call_timeout(Duration::from_secs(2)),
+        ]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_answer_is_a_sign_of_life() {
+        for options in quick_and_slow() {
+            let pause = options.patience() * 4 / 5;
+            let lost = lost_while_trickling(&options, 1, pause).await;
+            assert!(lost >= pause + options.patience(), "{lost:?}");
+            assert!(lost <= pause + options.patience() + HEARTBEAT, "{lost:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_is_read_however_late_it_comes() {
+    async fn an_answer_that_arrives_for_longer_than_calls_take_is_none() {
+        for options in quick_and_slow() {
+            let pause = options.patience() / 10;
+            let lost = lost_while_trickling(&options, 1000, pause).await;
+            let latest = LATEST * options.patience();
+            assert!(lost >= latest, "{lost:?}");
+            assert!(lost <= latest + HEARTBEAT + pause, "{lost:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_comes_late_is_read() {
         let (client, mut server) = duplex(4096);
         let (connection, mut wire) = Connection::new(Box::new(client), 1);
         let options = RedisOptions::new().protocol(Protocol::Resp2);
         let serve = async {
             let mut question = [0; 64];
             assert_ne!(server.read(&mut question).await.unwrap(), 0);
-            for _ in 0..5 {
+            for _ in 0..2 {
                 sleep(options.patience() * 4 / 5).await;
                 server
                     .write_all(b">1\r\n+something else\r\n")

@@ -81,7 +81,7 @@ async fn pass_requests(
         if fault.is_some() {
             *lock(due) = fault;
         }
-        send(&mut to, bytes, &mut line).await?;
+        send(&mut to, bytes, &mut line, None).await?;
         if length == 0 || cut {
             // With the end of the requests the server answers them all and then ends itself, so
             // at a cut all of them are certainly done.
@@ -99,6 +99,7 @@ async fn pass_replies(
 ) -> Result<(), Ending> {
     let mut buffer = vec![0; 64 * 1024];
     let mut orders = line.clone();
+    let mut dribble = None;
     loop {
         let read = tokio::select! {
             read = from.read(&mut buffer) => Some(read.map_err(|_| Ending::Close)?),
@@ -112,19 +113,24 @@ async fn pass_replies(
         };
         let bytes = &buffer[..length];
         let fault = lock(due).take_unless_cut();
+        if let Some(ReplyFault::Dribble(pause)) = fault {
+            dribble = Some((1, pause));
+        }
         match fault {
             Some(ReplyFault::Cut) if length == 0 => return Err(Ending::Close),
             Some(ReplyFault::Cut) => {}
             Some(ReplyFault::Truncate(left)) => {
-                send(&mut to, &bytes[..left.min(length)], &mut line).await?;
+                send(&mut to, &bytes[..left.min(length)], &mut line, dribble).await?;
                 return Err(Ending::Close);
             }
-            Some(ReplyFault::Replace(other)) => send(&mut to, &other, &mut line).await?,
-            None if length == 0 => {
+            Some(ReplyFault::Replace(other)) => send(&mut to, &other, &mut line, dribble).await?,
+            _ if length == 0 => {
                 let _ = to.shutdown().await;
                 return Ok(());
             }
-            None => send(&mut to, bytes, &mut line).await?,
+            Some(ReplyFault::Dribble(_)) | None => {
+                send(&mut to, bytes, &mut line, dribble).await?;
+            }
         }
     }
 }
@@ -133,6 +139,7 @@ async fn send(
     to: &mut WriteHalf<'_>,
     bytes: &[u8],
     line: &mut watch::Receiver<Line>,
+    dribble: Option<(usize, Duration)>,
 ) -> Result<(), Ending> {
     let mut rest = bytes;
     loop {
@@ -143,6 +150,7 @@ async fn send(
         if rest.is_empty() {
             return Ok(());
         }
+        let pieces = dribble.or(pieces);
         let (size, pause) = pieces.unwrap_or((rest.len(), Duration::ZERO));
         let (piece, after) = rest.split_at(size.min(rest.len()));
         to.write_all(piece).await.map_err(|_| Ending::Close)?;

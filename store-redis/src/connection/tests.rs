@@ -127,6 +127,28 @@ async fn the_answer_to_a_caller_who_left_goes_to_nobody_and_frees_the_permit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_whose_caller_was_dropped_is_withdrawn() {
+    let (connection, mut server, _wire) = connected(4);
+    let first = sending(&connection, b"first", 1);
+    yield_now().await;
+    yield_now().await;
+    let permits = Arc::new(Semaphore::new(1));
+    let mut permit = Some(Arc::clone(&permits).try_acquire_owned().unwrap());
+    {
+        let second = connection.send(b"second".to_vec(), 1, &mut permit, soon());
+        assert_eq!(second.now_or_never(), None);
+    }
+    assert_eq!(connection.queue.waiting_bytes(), 0, "nobody needs them");
+    assert_eq!(permits.available_permits(), 0, "it still has its place");
+    let third = sending(&connection, b"third", 1);
+    expect(&mut server, b"firstthird").await;
+    server.write_all(b":1\r\n:3\r\n").await.unwrap();
+    assert_eq!(first.await.unwrap().unwrap(), ":1\r\n");
+    assert_eq!(third.await.unwrap().unwrap(), ":3\r\n");
+    assert_eq!(permits.available_permits(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_could_not_be_written_in_time_is_withdrawn() {
     let (connection, mut server, _wire) = connected(4);
     let first = sending(&connection, b"first", 1);

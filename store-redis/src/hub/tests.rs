@@ -1,9 +1,11 @@
+use std::future::ready;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use store_core::RawEvent;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
@@ -25,7 +27,7 @@ fn connected_with(options: RedisOptions) -> (Hub, JoinHandle<Failure>, DuplexStr
     let transport = Transport::new(options).unwrap();
     let shared = Arc::new(Shared::new(Arc::new(transport)));
     let (session, server) = session(&shared);
-    let task = Mutex::new(None);
+    let task = Task::spawn(ready(()));
     (Hub { shared, task }, session, server)
 }
 

@@ -1,3 +1,5 @@
+use std::future::ready;
+
 use futures_util::FutureExt;
 use store_core::ErrorKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -14,7 +16,7 @@ fn linked(options: RedisOptions) -> (Link, DuplexStream) {
         state: watch::Sender::new(State::Up(connection)),
         transport: Arc::new(Transport::new(options).unwrap()),
     });
-    let task = Mutex::new(None);
+    let task = Task::spawn(ready(()));
     (Link { shared, task }, server)
 }
 
@@ -193,8 +195,7 @@ async fn a_replica_is_left_once_it_has_answered_what_it_was_asked() {
     let (client, mut server) = duplex(4096);
     let (connection, wire) = Connection::new(Box::new(client), 2);
     link.shared.enter(State::Up(Arc::clone(&connection)));
-    let task = tokio::spawn(supervise(Arc::clone(&link.shared), connection, wire));
-    link.task = Mutex::new(Some(task));
+    link.task = Task::spawn(supervise(Arc::clone(&link.shared), connection, wire));
     let serve = async {
         let mut requests = String::new();
         while requests.matches("INCRBY").count() < 2 {

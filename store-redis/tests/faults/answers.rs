@@ -1,6 +1,6 @@
 //! Answers that are lost, late, broken or nonsense.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use store_conformance::faults::ReplyFault;
 use store_conformance::server::RedisServer;
@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use crate::counter::Counter;
 use crate::load::{Load, begin};
 use crate::support::{
-    connect, connect_through_proxy, connections, lasting, next_text, patient_options, server,
-    settled,
+    CALL_TIMEOUT, at_most, connect, connect_through_proxy, connections, lasting, next_text,
+    options, patient_options, server, settled, soon,
 };
 
 /// F21
@@ -74,6 +74,28 @@ async fn answers_in_small_pieces_are_the_same_answers() {
         report.check(&format!("F22, pieces of {size}"), &server);
     }
     assert_eq!(driver.health().await.reconnects, 0);
+}
+
+/// F22
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_only_dribbles_is_replaced() {
+    let Some(server) = server(&[]) else { return };
+    let (proxy, driver) = connect_through_proxy(&server, options(&server)).await;
+    let mut counter = begin(&driver, 0).await;
+    // More often than a server may be silent, and each answer in longer than a call may take.
+    proxy.fault_replies_to("INCRBY", ReplyFault::Dribble(CALL_TIMEOUT * 4 / 5), 1);
+    let began = Instant::now();
+    let outcome = driver.increment(&counter.key, 1, None).await;
+    let kind = outcome.as_ref().unwrap_err().kind();
+    assert_eq!(kind, ErrorKind::Indeterminate);
+    counter.record(&outcome);
+    at_most("F22: the call", began.elapsed(), CALL_TIMEOUT);
+    let again = works_again(&driver, &mut counter);
+    soon("a new connection", again).await;
+    at_most("F22: a new connection", began.elapsed(), 4 * CALL_TIMEOUT);
+    assert_eq!(driver.health().await.reconnects, 1);
+    check_final(&mut counter, &server);
+    settled(&server, 1).await;
 }
 
 /// F22

@@ -1,0 +1,74 @@
+//! A task that belongs to somebody.
+
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+/// A task that ends, at the latest, when this is dropped.
+pub(crate) struct Task(Mutex<Option<JoinHandle<()>>>);
+
+impl Task {
+    pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Mutex::new(Some(tokio::spawn(work))))
+    }
+
+    /// Ends the task, and resolves when everything that it held is dropped.
+    pub(crate) async fn end(&self) {
+        let mut task = self.0.lock().await;
+        if let Some(running) = &mut *task {
+            running.abort();
+            // That it was cancelled is no news.
+            let _ = running.await;
+            *task = None;
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if let Some(running) = self.0.get_mut() {
+            running.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::pin::pin;
+    use std::sync::Arc;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn everybody_who_ends_a_task_waits_for_its_end() {
+        let held = Arc::new(());
+        let holding = Arc::clone(&held);
+        let task = Task::spawn(async move {
+            let _holding = holding;
+            pending().await
+        });
+        let mut first = pin!(task.end());
+        assert!((&mut first).now_or_never().is_none());
+        let mut second = pin!(task.end());
+        assert!((&mut second).now_or_never().is_none());
+        first.await;
+        second.await;
+        assert_eq!(Arc::strong_count(&held), 1);
+        task.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_task_is_ended_also_by_who_comes_after_one_that_left() {
+        let held = Arc::new(());
+        let holding = Arc::clone(&held);
+        let task = Task::spawn(async move {
+            let _holding = holding;
+            pending().await
+        });
+        assert!(task.end().now_or_never().is_none());
+        task.end().await;
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+}
