@@ -190,7 +190,11 @@ fn integer(text: &[u8]) -> Result<i64, Malformed> {
 /// Splits an error line into its code and the rest.
 pub(crate) fn split_error(line: &[u8]) -> (String, String) {
     let line = String::from_utf8_lossy(line);
-    let (code, detail) = line.split_once(' ').unwrap_or((&line, ""));
+    // What a script is refused, Redis 6.2 begins with the place in the script.
+    let place = line.strip_prefix("@user_script: ");
+    let refused = place.and_then(|place| place.split_once(": -"));
+    let line = refused.map_or(&*line, |(_number, refused)| refused);
+    let (code, detail) = line.split_once(' ').unwrap_or((line, ""));
     (code.to_owned(), detail.to_owned())
 }
 
@@ -202,6 +206,21 @@ mod tests {
         let (frame, length) = parse(input).unwrap().unwrap();
         assert_eq!(length, input.len());
         frame
+    }
+
+    #[test]
+    fn the_code_of_an_error_is_its_first_word_also_behind_the_place_in_a_script() {
+        let split = |line: &str| split_error(line.as_bytes());
+        let of = |code: &str, detail: &str| (code.to_owned(), detail.to_owned());
+        assert_eq!(split("OOM no memory"), of("OOM", "no memory"));
+        assert_eq!(split("READONLY"), of("READONLY", ""));
+        let of_redis_6 = "@user_script: 4: -OOM command not allowed: -2";
+        assert_eq!(split(of_redis_6), of("OOM", "command not allowed: -2"));
+        let other = "@user_script: 4: Unknown Redis command";
+        assert_eq!(
+            split(other),
+            of("@user_script:", "4: Unknown Redis command")
+        );
     }
 
     #[test]
