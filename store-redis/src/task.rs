@@ -41,14 +41,20 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn everybody_who_ends_a_task_waits_for_its_end() {
+    /// A task that never ends by itself, and what it holds.
+    fn holding() -> (Task, Arc<()>) {
         let held = Arc::new(());
         let holding = Arc::clone(&held);
         let task = Task::spawn(async move {
             let _holding = holding;
             pending().await
         });
+        (task, held)
+    }
+
+    #[tokio::test]
+    async fn everybody_who_ends_a_task_waits_for_its_end() {
+        let (task, held) = holding();
         let mut first = pin!(task.end());
         assert!((&mut first).now_or_never().is_none());
         let mut second = pin!(task.end());
@@ -61,12 +67,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_is_ended_also_by_who_comes_after_one_that_left() {
-        let held = Arc::new(());
-        let holding = Arc::clone(&held);
-        let task = Task::spawn(async move {
-            let _holding = holding;
-            pending().await
-        });
+        let (task, held) = holding();
         assert!(task.end().now_or_never().is_none());
         task.end().await;
         assert_eq!(Arc::strong_count(&held), 1);

@@ -74,8 +74,7 @@ pub(super) fn subscribers(
         let comparison = interleave(&title, rounds, BY_HAND, contenders, progress);
         deliveries.push((count, comparison));
     }
-    let title =
-        "Delivery of a message to the last subscriber, of each that waits for it, by subscribers";
+    let title = "Publish to subscribers that wait, a delivery, by subscribers";
     lines(
         report,
         "growth-deliveries",
