@@ -124,7 +124,7 @@ fn a_sentinel_starts_too() {
         sentinel
             .command(&["INFO", "server"])
             .unwrap()
-            .contains("redis_mode:sentinel")
+            .contains("_mode:sentinel")
     );
 }
 

@@ -149,8 +149,8 @@ fn general(code: &str, detail: &str) -> (ErrorKind, String) {
             "the counter would leave the range of a 64-bit signed integer".to_owned(),
         );
     }
-    // How Redis 7 says NOPERM inside of a script.
-    if has("The user executing the script can't") {
+    // How NOPERM is said inside of a script: by Redis 6.2 and 7.0, and by Redis 8 and Valkey.
+    if has("The user executing the script can't") || has("ACL failure in script") {
         let failure = reply("NOPERM", "");
         return (failure.kind, failure.message);
     }

@@ -57,7 +57,7 @@ pub(crate) static COMPARE_AND_DELETE: Source = Source::new(
     "local current = redis.pcall('GET', KEYS[1])
 if type(current) == 'table' then return current end
 if current ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])",
+return redis.pcall('DEL', KEYS[1])",
 );
 
 #[cfg(test)]

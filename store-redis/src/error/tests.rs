@@ -34,6 +34,11 @@ fn the_code_of_a_reply_decides_its_kind() {
         ),
         (
             "ERR",
+            "ACL failure in script: User u has no permissions to run the 'get' command",
+            ErrorKind::PermissionDenied,
+        ),
+        (
+            "ERR",
             "Protocol error: invalid bulk length",
             ErrorKind::TooLarge,
         ),

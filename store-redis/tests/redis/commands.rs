@@ -355,6 +355,16 @@ async fn a_server_that_cannot_write_is_unavailable() {
         }
         admin.run(&off);
     }
+    // What frees memory is refused for the lack of replicas alone.
+    admin.run(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    for error in [
+        driver.delete("k").await.unwrap_err(),
+        driver.compare_and_delete("k", b"old").await.unwrap_err(),
+        driver.take("k").await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+    admin.run(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
     assert_eq!(driver.get("k").await.unwrap().as_deref(), Some(&b"old"[..]));
     assert_eq!(driver.health().await.generation, 1, "no needless reconnect");
 }
