@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first failure")]
 
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use store_conformance::faults::{Proxy, ReplyFault};
 use store_conformance::server::{RedisServer, or_skip};
@@ -224,6 +224,20 @@ async fn a_reply_is_truncated_or_replaced_on_request() {
     let mut left = Vec::new();
     stream.read_to_end(&mut left).await.unwrap();
     assert_eq!(left, b"get");
+}
+
+#[tokio::test]
+async fn from_a_reply_on_a_connection_dribbles_on_request() {
+    let pause = Duration::from_millis(20);
+    let proxy = proxied_echo().await;
+    let mut stream = connect(&proxy).await;
+    proxy.fault_replies_to("get", ReplyFault::Dribble(pause), 1);
+    for request in [b"get a", b"other"] {
+        let began = Instant::now();
+        echo(&mut stream, request).await;
+        assert!(began.elapsed() >= 4 * pause, "{:?}", began.elapsed());
+    }
+    assert_eq!(proxy.faulty_replies(), 1);
 }
 
 #[tokio::test]

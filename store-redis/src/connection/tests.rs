@@ -21,13 +21,34 @@ fn soon() -> Instant {
 }
 
 /// Sends in a task of its own, so that the caller goes on.
-fn sending(
-    connection: &Arc<Connection>,
-    packed: &[u8],
-    answers: usize,
-) -> JoinHandle<Result<Bytes, Silence>> {
+fn sending(connection: &Arc<Connection>, packed: &[u8], answers: usize) -> Sending {
     let (connection, packed) = (Arc::clone(connection), packed.to_vec());
     tokio::spawn(async move { connection.send(packed, answers, &mut None, soon()).await })
+}
+
+type Sending = JoinHandle<Result<Bytes, Silence>>;
+
+/// A connection on which nothing more can be written before the server reads: the first request is
+/// longer than it takes.
+async fn half_written() -> (Arc<Connection>, DuplexStream, JoinHandle<String>, Sending) {
+    let (connection, server, wire) = connected(4);
+    let first = sending(&connection, b"first", 1);
+    yield_now().await;
+    yield_now().await;
+    (connection, server, wire, first)
+}
+
+/// Checks that the server gets the first request and one that is sent now, and nothing in between.
+async fn only_a_third_follows(
+    connection: &Arc<Connection>,
+    mut server: DuplexStream,
+    first: Sending,
+) {
+    let third = sending(connection, b"third", 1);
+    expect(&mut server, b"firstthird").await;
+    server.write_all(b":1\r\n:3\r\n").await.unwrap();
+    assert_eq!(first.await.unwrap().unwrap(), ":1\r\n");
+    assert_eq!(third.await.unwrap().unwrap(), ":3\r\n");
 }
 
 async fn expect(server: &mut DuplexStream, wanted: &[u8]) {
@@ -128,10 +149,7 @@ async fn the_answer_to_a_caller_who_left_goes_to_nobody_and_frees_the_permit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_whose_caller_was_dropped_is_withdrawn() {
-    let (connection, mut server, _wire) = connected(4);
-    let first = sending(&connection, b"first", 1);
-    yield_now().await;
-    yield_now().await;
+    let (connection, server, _wire, first) = half_written().await;
     let permits = Arc::new(Semaphore::new(1));
     let mut permit = Some(Arc::clone(&permits).try_acquire_owned().unwrap());
     {
@@ -140,39 +158,25 @@ async fn a_request_whose_caller_was_dropped_is_withdrawn() {
     }
     assert_eq!(connection.queue.waiting_bytes(), 0, "nobody needs them");
     assert_eq!(permits.available_permits(), 0, "it still has its place");
-    let third = sending(&connection, b"third", 1);
-    expect(&mut server, b"firstthird").await;
-    server.write_all(b":1\r\n:3\r\n").await.unwrap();
-    assert_eq!(first.await.unwrap().unwrap(), ":1\r\n");
-    assert_eq!(third.await.unwrap().unwrap(), ":3\r\n");
+    only_a_third_follows(&connection, server, first).await;
     assert_eq!(permits.available_permits(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_could_not_be_written_in_time_is_withdrawn() {
-    let (connection, mut server, _wire) = connected(4);
-    let first = sending(&connection, b"first", 1);
-    yield_now().await;
-    yield_now().await;
+    let (connection, server, _wire, first) = half_written().await;
     let hurried = Instant::now() + Duration::from_millis(10);
     let second = connection
         .send(b"second".to_vec(), 1, &mut None, hurried)
         .await;
     assert_eq!(second, Err(Silence::Late { was_sent: false }));
     assert_eq!(connection.queue.waiting_bytes(), 0, "nobody needs them");
-    let third = sending(&connection, b"third", 1);
-    expect(&mut server, b"firstthird").await;
-    server.write_all(b":1\r\n:3\r\n").await.unwrap();
-    assert_eq!(first.await.unwrap().unwrap(), ":1\r\n");
-    assert_eq!(third.await.unwrap().unwrap(), ":3\r\n");
+    only_a_third_follows(&connection, server, first).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_connection_tells_what_was_sent_from_what_was_not() {
-    let (connection, mut server, wire) = connected(4);
-    let first = sending(&connection, b"first", 1);
-    yield_now().await;
-    yield_now().await;
+    let (connection, mut server, wire, first) = half_written().await;
     let permits = Arc::new(Semaphore::new(1));
     let mut permit = Some(Arc::clone(&permits).try_acquire_owned().unwrap());
     let second = connection.send(b"second".to_vec(), 1, &mut permit, soon());
