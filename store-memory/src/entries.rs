@@ -42,6 +42,12 @@ pub(crate) struct Entries {
     this: Weak<Self>,
 }
 
+/// A value as it was stored, and when it dies.
+pub(crate) struct Seen {
+    value: Bytes,
+    deadline: Option<Deadline>,
+}
+
 /// What a write did.
 pub(crate) struct Written<P> {
     pub(crate) done: bool,
@@ -83,6 +89,26 @@ impl Entries {
 
     pub(crate) fn get(&self, key: &str) -> Option<Bytes> {
         self.read(key, |slot, _| slot.value())
+    }
+
+    /// What is stored under `key`, whether or not it still lives: that depends on the clock, and so
+    /// on the runtime that polls, which need not be there yet.
+    pub(crate) fn glance(&self, key: &str) -> Option<Seen> {
+        let (hash, stripe) = self.place(key);
+        let table = stripe.read();
+        let slot = table.find(hash, key)?;
+        Some(Seen {
+            value: slot.value(),
+            deadline: slot.deadline,
+        })
+    }
+
+    /// The value that was seen, or if it has died since, what is there now.
+    pub(crate) fn look(&self, key: &str, seen: Seen) -> Option<Bytes> {
+        if self.clock.lazy().is_past(seen.deadline) {
+            return self.get(key);
+        }
+        Some(seen.value)
     }
 
     pub(crate) fn has(&self, key: &str) -> bool {

@@ -72,6 +72,12 @@ impl Future for Turn {
 }
 
 impl Turn {
+    /// Whether there is nothing to wait for.
+    #[inline]
+    pub(crate) fn is_free(&self) -> bool {
+        self.units == 0
+    }
+
     fn give(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.units > 0 {
             ready!(pin!(coop::consume_budget()).poll(cx));

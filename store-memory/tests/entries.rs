@@ -68,6 +68,22 @@ async fn an_expired_entry_is_absent_to_the_nanosecond() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_get_goes_by_the_time_at_which_it_is_polled() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let driver = MemoryDriver::new();
+    for (key, ttl) in [("live", 2 * MINUTE), ("dead", MINUTE), ("renewed", MINUTE)] {
+        set(&driver, key, b"1", after(ttl)).await;
+    }
+    let [live, dead, renewed] = ["live", "dead", "renewed"].map(|key| driver.get(key));
+    tokio::time::advance(MINUTE).await;
+    set(&driver, "renewed", b"2", Expiry::Never).await;
+    assert_eq!(live.await.unwrap().unwrap(), "1");
+    assert_eq!(dead.await.unwrap(), None);
+    // At no time was it absent.
+    assert_eq!(renewed.await.unwrap().unwrap(), "2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_write_finds_an_expired_entry_absent() {
     let driver =
         MemoryDriver::with_options(MemoryOptions::new().sweep_interval(Duration::from_secs(3600)));
