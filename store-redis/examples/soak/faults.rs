@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use store_conformance::faults::{Proxy, ReplyFault};
-use store_conformance::server::RedisServer;
+use store_conformance::server::{RedisServer, command_at};
 use store_core::StoreAdapter;
 use store_redis::RedisDriver;
 use tokio::time::sleep;
@@ -34,10 +34,13 @@ pub(crate) enum Fault {
     Password,
     ScriptFlush,
     Overflow,
+    Busy,
+    OutOfMemory,
+    Demotion,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::KillNormal,
         Self::KillPubsub,
         Self::Hang,
@@ -53,6 +56,9 @@ impl Fault {
         Self::Password,
         Self::ScriptFlush,
         Self::Overflow,
+        Self::Busy,
+        Self::OutOfMemory,
+        Self::Demotion,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -72,6 +78,9 @@ impl Fault {
             Self::Password => "password rotated for 1-3 s",
             Self::ScriptFlush => "SCRIPT FLUSH",
             Self::Overflow => "output buffer overflow",
+            Self::Busy => "BUSY for 0.1-2 s",
+            Self::OutOfMemory => "out of memory for 0.1-2 s",
+            Self::Demotion => "a replica for 0.1-2 s",
         }
     }
 }
@@ -151,6 +160,28 @@ impl Stage {
             }
             Fault::ScriptFlush => drop(server.command(&["SCRIPT", "FLUSH"])?),
             Fault::Overflow => self.messages.burst(server)?,
+            Fault::Busy => {
+                let url = server.url();
+                let script = move || command_at(&url, &["EVAL", "while true do end", "0"]);
+                let script = tokio::task::spawn_blocking(script);
+                sleep(dice.millis(100..2000)).await;
+                // A server that does not call itself busy yet refuses to end it.
+                while !script.is_finished() {
+                    drop(server.command(&["SCRIPT", "KILL"]));
+                    sleep(Duration::from_millis(5)).await;
+                }
+            }
+            Fault::OutOfMemory => {
+                server.command(&["CONFIG", "SET", "maxmemory", "1"])?;
+                sleep(dice.millis(100..2000)).await;
+                server.command(&["CONFIG", "SET", "maxmemory", "0"])?;
+            }
+            Fault::Demotion => {
+                // Of a master that is not there, so what it holds stays.
+                server.command(&["REPLICAOF", "127.0.0.1", "1"])?;
+                sleep(dice.millis(100..2000)).await;
+                server.command(&["REPLICAOF", "NO", "ONE"])?;
+            }
         }
         Ok(())
     }

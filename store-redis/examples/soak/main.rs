@@ -18,6 +18,8 @@ mod dice;
 mod faults;
 #[path = "../../tests/faults/follower.rs"]
 mod follower;
+#[path = "../../tests/faults/memory.rs"]
+mod memory;
 mod messages;
 mod register;
 mod report;
@@ -34,6 +36,7 @@ use store_redis::{Protocol, RedisDriver, RedisOptions};
 
 use dice::Dice;
 use faults::{Fault, Recovery, Stage};
+use memory::Baseline;
 use messages::Messages;
 use report::Report;
 use work::Work;
@@ -47,8 +50,8 @@ const SETTLED: Duration = Duration::from_secs(20);
 /// The subscription buffer of the driver whose reader is slow.
 const SMALL_BUFFER: usize = 64;
 /// What the server starts with: it loses nothing that it acknowledged, knows the user whose
-/// password is rotated, and soon gives up a subscriber that does not read.
-const SERVER: [&str; 20] = [
+/// password is rotated, soon gives up a subscriber that does not read, and soon says that it is busy.
+const SERVER: [&str; 22] = [
     "--appendonly",
     "yes",
     "--appendfsync",
@@ -67,6 +70,9 @@ const SERVER: [&str; 20] = [
     "&*",
     "--maxclients",
     "1000",
+    // The name that older servers know as well.
+    "--lua-time-limit",
+    "50",
     "--loglevel",
     "warning",
 ];
@@ -115,6 +121,7 @@ async fn soak(time: Duration, seed: u64) -> Outcome<Report> {
     let messages = Messages::start(&driver, &slow).await?;
     let work = Work::start(&driver, &mut dice).await?;
     let baseline = connections(&server)?;
+    let memory = Baseline::now()?;
     let mut stage = Stage {
         server,
         proxy,
@@ -127,6 +134,7 @@ async fn soak(time: Duration, seed: u64) -> Outcome<Report> {
     let unsettled = settle(&stage.server, baseline).await?;
     stage.violations.extend(unsettled);
     let mut report = Report::new(seed, recoveries, stage.violations);
+    report.take_memory(memory.peak()?, memory.kept()?);
     report.take_work(outcomes, &stage.server);
     report.take_messages(stage.messages.finish(&stage.driver).await);
     Ok(report)

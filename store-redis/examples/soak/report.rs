@@ -14,6 +14,9 @@ use crate::work::{Done, Outcomes};
 
 /// The driver's default deadline, and what a machine with better things to do may add to it.
 const CALL_LIMIT: Duration = Duration::from_millis(500 + 1000);
+/// How many megabytes the process may take beyond those it has without a fault: the buffers of the
+/// driver, the proxy and the tasks, and what the allocator keeps.
+const MEMORY_LIMIT: u64 = 30;
 /// How many violations are shown.
 const SHOWN: usize = 20;
 
@@ -25,6 +28,8 @@ pub(crate) struct Report {
     sent: u64,
     doubtful: usize,
     followers: Vec<Follower>,
+    /// Megabytes at the most, and at the end.
+    memory: (u64, u64),
     violations: Vec<String>,
 }
 
@@ -41,7 +46,17 @@ impl Report {
             sent: 0,
             doubtful: 0,
             followers: Vec::new(),
+            memory: (0, 0),
             violations,
+        }
+    }
+
+    /// Takes how many megabytes the process grew by, at the most and at the end.
+    pub(crate) fn take_memory(&mut self, peak: u64, kept: u64) {
+        self.memory = (peak, kept);
+        if peak > MEMORY_LIMIT {
+            self.violations
+                .push(format!("{peak} MB more, where {MEMORY_LIMIT} are allowed"));
         }
     }
 
@@ -129,6 +144,10 @@ impl Report {
             sum(|follower| follower.miscounted),
             sum(|follower| follower.duplicates),
             sum(|follower| follower.disorders),
+        );
+        let (peak, kept) = self.memory;
+        println!(
+            "\nmemory: {peak} MB more at the most, of {MEMORY_LIMIT}; {kept} MB more at the end"
         );
         println!(
             "\nviolations: {} (seed {})",

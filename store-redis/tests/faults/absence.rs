@@ -10,7 +10,9 @@ use tokio::time::MissedTickBehavior;
 
 use crate::memory::Baseline;
 use crate::process::in_a_process_of_its_own;
-use crate::support::{CALL_TIMEOUT, at_most, connect, options, recovery, server, until};
+use crate::support::{
+    CALL_TIMEOUT, at_most, connect, megabytes_at_most, options, recovery, server, until,
+};
 
 const DOWN: Duration = Duration::from_secs(30);
 const CALLS_A_SECOND: u32 = 1000;
@@ -37,7 +39,7 @@ async fn scenario() {
     });
     let driver = connect(options).await;
     assert_eq!(driver.increment("n", 1, None).await.unwrap(), 1);
-    let baseline = Baseline::now();
+    let baseline = Baseline::now().unwrap();
     server.kill9();
     let began = Instant::now();
     until("at least two attempts", || {
@@ -71,7 +73,7 @@ async fn scenario() {
     }
     at_most("F6: the slowest call", slowest, CALL_TIMEOUT);
     println!("F6: {ended} calls were refused");
-    baseline.grew_at_most("F6: memory", 20);
+    megabytes_at_most("F6: memory", baseline.peak().unwrap(), 20);
     waits_differ(&attempts.lock().unwrap());
     let restarted = Instant::now();
     server.restart().unwrap();

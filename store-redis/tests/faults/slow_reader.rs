@@ -9,7 +9,9 @@ use crate::follower::{Follower, Ledger};
 use crate::memory::Baseline;
 use crate::numbers::{Listener, check};
 use crate::process::in_a_process_of_its_own;
-use crate::support::{connect, next_event, next_text, options, patient_options, publish, server};
+use crate::support::{
+    connect, megabytes_at_most, next_event, next_text, options, patient_options, publish, server,
+};
 
 const MESSAGE_LEN: usize = 64 << 10;
 const MESSAGES: u64 = 3200;
@@ -34,7 +36,7 @@ async fn scenario() {
     let ledger = Arc::new(Ledger::default());
     let quick = Listener::start(quick, &ledger);
     let filling = "x".repeat(MESSAGE_LEN);
-    let baseline = Baseline::now();
+    let baseline = Baseline::now().unwrap();
     for number in 0..MESSAGES {
         let message = format!("{number} {filling}");
         let outcome = sender.publish("c", message.as_bytes()).await;
@@ -45,7 +47,7 @@ async fn scenario() {
     }
     assert_eq!((ledger.next(), ledger.doubtful()), (MESSAGES, 0));
     let quick = quick.finish().await;
-    baseline.grew_at_most("F16: memory", 80);
+    megabytes_at_most("F16: memory", baseline.peak().unwrap(), 80);
     check("F16, quick", &quick);
     assert_eq!((quick.seen, quick.gaps_seen), (MESSAGES, 0));
     let mut follower = Follower::default();
@@ -81,7 +83,7 @@ async fn large_message() {
     let driver = connect(options(&server).call_timeout(Duration::from_secs(15))).await;
     let mut subscription = driver.subscribe("c").await.unwrap();
     driver.increment("n", 1, None).await.unwrap();
-    let baseline = Baseline::now();
+    let baseline = Baseline::now().unwrap();
     // Made by the server, so that nothing else here is as large; of long pieces, which takes it little
     // time.
     let code = "local piece = string.rep('x', 65536)
@@ -93,5 +95,5 @@ async fn large_message() {
     }
     publish(&driver, "after").await;
     assert_eq!(next_text(&mut subscription).await, "after");
-    baseline.keeps_at_most("F16: memory", 8);
+    megabytes_at_most("F16: memory", baseline.kept().unwrap(), 8);
 }

@@ -39,6 +39,15 @@ pub(crate) fn at_most(what: &str, measured: Duration, bound: Duration) {
     );
 }
 
+/// Prints how many megabytes something took, and fails where they are more than `bound`.
+pub(crate) fn megabytes_at_most(what: &str, megabytes: u64, bound: u64) {
+    println!("{what}: {megabytes} MB, of {bound} MB");
+    assert!(
+        megabytes <= bound,
+        "{what}: {megabytes} MB, where {bound} MB are allowed"
+    );
+}
+
 /// A moment that is certainly after something that happens within `bound` of `began`.
 pub(crate) fn after(began: Instant, bound: Duration) -> Instant {
     began + bound + SLACK
