@@ -40,6 +40,7 @@ enum Operation {
     ByHandGetHit,
     ByHandGetMiss,
     ByHandSet,
+    ByHandIncrement,
     RedisGetHit,
     RedisGetHitByTasks,
     RedisSet,
@@ -72,6 +73,7 @@ pub const PATHS: &[Path] = &[
     path("by-hand-get-hit-json", Operation::ByHandGetHit),
     path("by-hand-get-miss", Operation::ByHandGetMiss),
     path("by-hand-set-json", Operation::ByHandSet),
+    path("by-hand-increment", Operation::ByHandIncrement),
     // What this process does for them; the server and the kernel are not counted.
     path("redis-get-hit-json", Operation::RedisGetHit),
     path("redis-get-hit-json-64-tasks", Operation::RedisGetHitByTasks),
@@ -145,6 +147,7 @@ struct Prepared<C> {
     user: User,
     subscription: Option<Subscription<User>>,
     by_hand: DashMap<String, Bytes>,
+    counters_by_hand: DashMap<String, i64>,
 }
 
 /// Few keys, so that filling them is quick under valgrind.
@@ -174,6 +177,7 @@ impl<C: Codec> Prepared<C> {
             user,
             subscription,
             by_hand,
+            counters_by_hand: DashMap::from_iter([("counter".to_owned(), 1)]),
         })
     }
 
@@ -248,6 +252,13 @@ impl<C: Codec> Prepared<C> {
                 Operation::ByHandSet => {
                     let bytes = Bytes::from(serde_json::to_vec(user)?);
                     self.by_hand.insert(key.to_owned(), bytes);
+                }
+                Operation::ByHandIncrement => {
+                    let count = self.counters_by_hand.get_mut("counter");
+                    black_box(count.map(|mut count| {
+                        *count += 1;
+                        *count
+                    }));
                 }
                 Operation::RedisGetHitByTasks => bail!("not one after the other"),
                 Operation::Receive => {
