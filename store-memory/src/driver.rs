@@ -185,12 +185,13 @@ impl StoreAdapter for MemoryDriver {
         if !beginning.is_now() {
             return Box::pin(async move {
                 beginning.await?;
-                Ok(self.entries.get(key))
+                self.entries.get(key)
             });
         }
         match self.entries.glance(key) {
-            None => Box::pin(Absent),
-            Some(seen) => Box::pin(async move { Ok(self.entries.look(key, seen)) }),
+            Ok(Some(seen)) => Box::pin(async move { self.entries.look(key, seen) }),
+            Ok(None) => Box::pin(Absent),
+            Err(closed) => Box::pin(async move { Err(closed) }),
         }
     }
 
@@ -209,12 +210,12 @@ impl StoreAdapter for MemoryDriver {
 
     async fn delete(&self, key: &str) -> Result<bool> {
         self.begin(ONE_KEY).await?;
-        Ok(self.entries.remove_if(key, |_| true).is_some())
+        Ok(self.entries.remove_if(key, |_| true)?.is_some())
     }
 
     async fn has(&self, key: &str) -> Result<bool> {
         self.begin(ONE_KEY).await?;
-        Ok(self.entries.has(key))
+        self.entries.has(key)
     }
 
     async fn increment(
@@ -229,22 +230,22 @@ impl StoreAdapter for MemoryDriver {
 
     async fn expire(&self, key: &str, ttl: TtlMillis) -> Result<bool> {
         self.begin(ONE_KEY).await?;
-        Ok(self.entries.expire(key, ttl))
+        self.entries.expire(key, ttl)
     }
 
     async fn persist(&self, key: &str) -> Result<bool> {
         self.begin(ONE_KEY).await?;
-        Ok(self.entries.persist(key))
+        self.entries.persist(key)
     }
 
     async fn ttl(&self, key: &str) -> Result<Ttl> {
         self.begin(ONE_KEY).await?;
-        Ok(self.entries.ttl(key))
+        self.entries.ttl(key)
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
         self.begin(keys.len()).await?;
-        Ok(keys.iter().map(|key| self.entries.get(key)).collect())
+        keys.iter().map(|key| self.entries.get(key)).collect()
     }
 
     async fn set_many(&self, entries: &[(&str, &[u8])], ttl: Option<TtlMillis>) -> Result<()> {
@@ -262,15 +263,16 @@ impl StoreAdapter for MemoryDriver {
 
     async fn delete_many(&self, keys: &[&str]) -> Result<u64> {
         self.begin(keys.len()).await?;
-        let removed = keys
-            .iter()
-            .filter(|key| self.entries.remove_if(key, |_| true).is_some());
-        Ok(removed.count() as u64)
+        let mut removed = 0;
+        for key in keys {
+            removed += u64::from(self.entries.remove_if(key, |_| true)?.is_some());
+        }
+        Ok(removed)
     }
 
     async fn take(&self, key: &str) -> Result<Option<Bytes>> {
         self.begin(ONE_KEY).await?;
-        let taken = self.entries.remove_if(key, |_| true);
+        let taken = self.entries.remove_if(key, |_| true)?;
         Ok(taken.as_ref().map(Slot::value))
     }
 
@@ -285,7 +287,7 @@ impl StoreAdapter for MemoryDriver {
 
     async fn compare_and_delete(&self, key: &str, expected: &[u8]) -> Result<bool> {
         self.begin(ONE_KEY).await?;
-        let removed = self.entries.remove_if(key, |slot| slot.equals(expected));
+        let removed = self.entries.remove_if(key, |slot| slot.equals(expected))?;
         Ok(removed.is_some())
     }
 

@@ -87,40 +87,42 @@ impl Entries {
         }
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<Bytes> {
+    pub(crate) fn get(&self, key: &str) -> Result<Option<Bytes>> {
         self.read(key, |slot, _| slot.value())
     }
 
     /// What is stored under `key`, whether or not it still lives: that depends on the clock, and so
     /// on the runtime that polls, which need not be there yet.
-    pub(crate) fn glance(&self, key: &str) -> Option<Seen> {
+    pub(crate) fn glance(&self, key: &str) -> Result<Option<Seen>> {
         let (hash, stripe) = self.place(key);
         let table = stripe.read();
-        let slot = table.find(hash, key)?;
-        Some(Seen {
+        let Some(slot) = table.find(hash, key) else {
+            return self.nothing();
+        };
+        Ok(Some(Seen {
             value: slot.value(),
             deadline: slot.deadline,
-        })
+        }))
     }
 
     /// The value that was seen, or if it has died since, what is there now.
-    pub(crate) fn look(&self, key: &str, seen: Seen) -> Option<Bytes> {
+    pub(crate) fn look(&self, key: &str, seen: Seen) -> Result<Option<Bytes>> {
         if self.clock.lazy().is_past(seen.deadline) {
             return self.get(key);
         }
-        Some(seen.value)
+        Ok(Some(seen.value))
     }
 
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.read(key, |_, _| ()).is_some()
+    pub(crate) fn has(&self, key: &str) -> Result<bool> {
+        self.read(key, |_, _| ()).map(|found| found.is_some())
     }
 
-    pub(crate) fn ttl(&self, key: &str) -> Ttl {
-        self.read(key, |slot, now| match slot.deadline {
+    pub(crate) fn ttl(&self, key: &str) -> Result<Ttl> {
+        let ttl = self.read(key, |slot, now| match slot.deadline {
             None => Ttl::Forever,
             Some(deadline) => Ttl::Left(deadline.left(now.get())),
-        })
-        .unwrap_or(Ttl::Missing)
+        })?;
+        Ok(ttl.unwrap_or(Ttl::Missing))
     }
 
     /// Writes a value if `condition` holds. `see` looks at the live slot that it replaces.
@@ -167,9 +169,9 @@ impl Entries {
                         None
                     }
                 }
-                Entry::Vacant(_) if !holds(condition, None)? => return Ok(Written::NOT),
                 // Asked under the lock: `close` either finds the new entry, or is seen here.
                 Entry::Vacant(_) if self.is_closed() => return Err(Error::closed()),
+                Entry::Vacant(_) if !holds(condition, None)? => return Ok(Written::NOT),
                 Entry::Vacant(place) => new.take().map(|mut new| {
                     new.deadline = given();
                     (None, None, place.insert(new).get().deadline)
@@ -224,20 +226,20 @@ impl Entries {
         Ok(delta)
     }
 
-    pub(crate) fn expire(&self, key: &str, ttl: TtlMillis) -> bool {
+    pub(crate) fn expire(&self, key: &str, ttl: TtlMillis) -> Result<bool> {
         let deadline = self.change(key, |slot, now| {
             slot.deadline = Some(Deadline::after(now.get(), ttl));
             slot.deadline
-        });
+        })?;
         if let Some(deadline) = deadline {
             self.note(self.place(key).1, deadline);
         }
-        deadline.is_some()
+        Ok(deadline.is_some())
     }
 
-    pub(crate) fn persist(&self, key: &str) -> bool {
-        self.change(key, |slot, _| slot.deadline.take().is_some())
-            .unwrap_or(false)
+    pub(crate) fn persist(&self, key: &str) -> Result<bool> {
+        let persisted = self.change(key, |slot, _| slot.deadline.take().is_some());
+        Ok(persisted?.unwrap_or(false))
     }
 
     /// Removes `key` if it is live and `condition` holds for it; answers what it was.
@@ -245,19 +247,21 @@ impl Entries {
         &self,
         key: &str,
         condition: impl FnOnce(&Slot) -> bool,
-    ) -> Option<Slot> {
+    ) -> Result<Option<Slot>> {
         let now = self.clock.lazy();
         let (hash, stripe) = self.place(key);
         let mut table = stripe.write();
-        let slot = table.find_entry(hash, key)?;
+        let Some(slot) = table.find_entry(hash, key) else {
+            return self.nothing();
+        };
         let was_live = slot.get().is_live(&now);
         // A dead one may go on this occasion.
         if was_live && !condition(slot.get()) {
-            return None;
+            return Ok(None);
         }
         let (removed, _) = slot.remove();
         drop(table);
-        Some(removed).filter(|_| was_live)
+        Ok(Some(removed).filter(|_| was_live))
     }
 
     /// One page of a scan. A cursor is the number of the stripe where the page begins.
@@ -288,7 +292,11 @@ impl Entries {
                 }
             }
         }
-        Ok(page)
+        // What `close` has emptied meanwhile would be missing.
+        match self.is_closed() {
+            true => Err(Error::closed()),
+            false => Ok(page),
+        }
     }
 
     /// How many entries take memory, those that have expired and were not swept included.
@@ -339,21 +347,38 @@ impl Entries {
     }
 
     /// Runs `read` on the slot of `key` if it is live.
-    fn read<T>(&self, key: &str, read: impl FnOnce(&Slot, &Now<'_>) -> T) -> Option<T> {
+    fn read<T>(&self, key: &str, read: impl FnOnce(&Slot, &Now<'_>) -> T) -> Result<Option<T>> {
         let now = self.clock.lazy();
         let (hash, stripe) = self.place(key);
         let table = stripe.read();
-        let slot = table.find(hash, key)?;
-        slot.is_live(&now).then(|| read(slot, &now))
+        let Some(slot) = table.find(hash, key) else {
+            return self.nothing();
+        };
+        Ok(slot.is_live(&now).then(|| read(slot, &now)))
     }
 
     /// Runs `change` on the slot of `key` if it is live.
-    fn change<T>(&self, key: &str, change: impl FnOnce(&mut Slot, &Now<'_>) -> T) -> Option<T> {
+    fn change<T>(
+        &self,
+        key: &str,
+        change: impl FnOnce(&mut Slot, &Now<'_>) -> T,
+    ) -> Result<Option<T>> {
         let now = self.clock.lazy();
         let (hash, stripe) = self.place(key);
         let mut table = stripe.write();
-        let slot = table.find_mut(hash, key)?;
-        slot.is_live(&now).then(|| change(slot, &now))
+        let Some(slot) = table.find_mut(hash, key) else {
+            return self.nothing();
+        };
+        Ok(slot.is_live(&now).then(|| change(slot, &now)))
+    }
+
+    /// That a table, which is locked, has no slot of a key: it is absent, unless `close` has emptied
+    /// the table.
+    fn nothing<T>(&self) -> Result<Option<T>> {
+        match self.is_closed() {
+            true => Err(Error::closed()),
+            false => Ok(None),
+        }
     }
 
     /// Lets the sweeper know of a deadline that was just written.

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::thread;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use store_core::{Condition, ErrorKind, Expiry, HealthState, Scan, StoreAdapter, Ttl, TtlMillis};
 use store_memory::{MemoryDriver, MemoryOptions};
 
@@ -49,7 +50,7 @@ fn the_driver_is_made_and_used_without_a_runtime() {
     let driver = MemoryDriver::new();
     is_shared(&driver);
     is_shared(&MemoryOptions::new());
-    let value = futures_util::future::FutureExt::now_or_never(driver.get("key"));
+    let value = driver.get("key").now_or_never();
     assert_eq!(value.unwrap().unwrap(), None);
 }
 
@@ -289,6 +290,43 @@ async fn after_close_every_operation_is_refused() {
     }
 }
 
+/// What is there until the driver is closed is absent at no time.
+#[test]
+fn who_looks_beside_a_close_finds_what_is_there_or_that_it_is_closed() {
+    type Look = fn(&MemoryDriver) -> store_core::Result<bool>;
+    fn now<T>(call: impl Future<Output = T>) -> T {
+        call.now_or_never().unwrap()
+    }
+    let looks: [Look; 8] = [
+        |driver| now(driver.has("k")),
+        |driver| now(driver.get("k")).map(|value| value.is_some()),
+        |driver| now(driver.get_many(&["k"])).map(|values| values[0].is_some()),
+        |driver| now(driver.ttl("k")).map(|ttl| ttl == Ttl::Forever),
+        |driver| now(driver.set("k", b"v", Expiry::Never, Condition::IfPresent)),
+        |driver| now(driver.set("k", b"v", Expiry::Keep, Condition::IfEquals(b"v"))),
+        |driver| now(driver.scan_page("k", None, 10)).map(|page| page.keys == ["k"]),
+        |driver| now(driver.expire("k", TtlMillis::new(TtlMillis::MAX)?)),
+    ];
+    for look in looks {
+        for _ in 0..100 {
+            let driver = MemoryDriver::new();
+            now(set(&driver, "k", b"v", Expiry::Never));
+            thread::scope(|scope| {
+                scope.spawn(|| now(driver.close()).unwrap());
+                loop {
+                    match look(&driver) {
+                        Ok(is_there) => assert!(is_there),
+                        Err(error) => {
+                            assert_eq!(error.kind(), ErrorKind::Closed);
+                            break;
+                        }
+                    }
+                }
+            });
+        }
+    }
+}
+
 #[test]
 fn a_write_that_races_with_close_leaves_nothing() {
     for _ in 0..50 {
@@ -315,9 +353,7 @@ fn a_write_that_races_with_close_leaves_nothing() {
         while driver.live_entries() < 100 {
             thread::yield_now();
         }
-        futures_util::future::FutureExt::now_or_never(driver.close())
-            .unwrap()
-            .unwrap();
+        driver.close().now_or_never().unwrap().unwrap();
         for writer in writers {
             writer.join().unwrap();
         }
@@ -333,14 +369,12 @@ fn increments_of_many_threads_all_count() {
             scope.spawn(|| {
                 for _ in 0..5_000 {
                     let sum = driver.increment("key", 1, None);
-                    futures_util::future::FutureExt::now_or_never(sum)
-                        .unwrap()
-                        .unwrap();
+                    sum.now_or_never().unwrap().unwrap();
                 }
             });
         }
     });
-    let value = futures_util::future::FutureExt::now_or_never(driver.get("key"));
+    let value = driver.get("key").now_or_never();
     assert_eq!(value.unwrap().unwrap().unwrap(), "20000");
 }
 

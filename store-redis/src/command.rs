@@ -6,13 +6,16 @@ use redis::{Cmd, Pipeline, cmd};
 use store_core::{Condition, Expiry, TtlMillis, pattern};
 
 use crate::options::Protocol;
-use crate::resp::{self, Frame};
+use crate::reply::Shape;
+use crate::resp::Frame;
 use crate::scripts::{self, Source};
 
 /// What a call sends, and what is known of its effect.
 pub(crate) struct Request<'a> {
     pub(crate) payload: Payload<'a>,
     pub(crate) effect: Effect,
+    /// That of its answer.
+    pub(crate) shape: Shape,
 }
 
 /// What goes over the wire, in one round trip.
@@ -43,40 +46,10 @@ impl Payload<'_> {
         }
     }
 
-    /// How many frames the answer has.
-    pub(crate) fn answers(&self) -> usize {
-        match self {
-            Self::One(_) | Self::Script(_) => 1,
-            Self::Many(pipeline) => pipeline.len(),
-        }
-    }
-
     /// Whether `answer` says that the server does not know the script.
     pub(crate) fn is_unknown_script(&self, answer: &Frame<'_>) -> bool {
         let says_so = matches!(answer, Frame::Error(line) if line.starts_with(b"NOSCRIPT"));
         says_so && matches!(self, Self::Script(_))
-    }
-
-    /// The answer in `bytes`, that of a pipeline as an array; `None` if it is none.
-    pub(crate) fn answer<'b>(&self, bytes: &'b [u8]) -> Option<Frame<'b>> {
-        let mut at = 0;
-        let mut next = || {
-            loop {
-                let is_push = at > 0 && bytes.get(at) == Some(&resp::PUSH);
-                let (frame, length) = resp::parse(&bytes[at..]).ok()??;
-                at += length;
-                if !is_push {
-                    return Some(frame);
-                }
-            }
-        };
-        match self {
-            Self::One(_) | Self::Script(_) => next(),
-            Self::Many(pipeline) => {
-                let frames: Option<Vec<_>> = (0..pipeline.len()).map(|_| next()).collect();
-                frames.map(Frame::Array)
-            }
-        }
     }
 }
 
@@ -108,21 +81,28 @@ impl Script<'_> {
     }
 }
 
-fn read(command: Cmd) -> Request<'static> {
+fn read(command: Cmd, shape: Shape) -> Request<'static> {
     Request {
         payload: Payload::One(command),
         effect: Effect::None,
+        shape,
     }
 }
 
-fn write(command: Cmd) -> Request<'static> {
+fn write(command: Cmd, shape: Shape) -> Request<'static> {
     Request {
         payload: Payload::One(command),
         effect: Effect::Write,
+        shape,
     }
 }
 
-fn script<'a>(source: &'static Source, key: &'a str, arguments: Vec<Cow<'a, [u8]>>) -> Request<'a> {
+fn script<'a>(
+    source: &'static Source,
+    key: &'a str,
+    arguments: Vec<Cow<'a, [u8]>>,
+    shape: Shape,
+) -> Request<'a> {
     Request {
         payload: Payload::Script(Script {
             source,
@@ -130,6 +110,7 @@ fn script<'a>(source: &'static Source, key: &'a str, arguments: Vec<Cow<'a, [u8]
             arguments,
         }),
         effect: Effect::Write,
+        shape,
     }
 }
 
@@ -163,7 +144,7 @@ fn set_command(key: &str, value: &[u8], expiry: Expiry) -> Cmd {
 }
 
 pub(crate) fn get(key: &str) -> Request<'_> {
-    read(on("GET", key))
+    read(on("GET", key), Shape::Value)
 }
 
 pub(crate) fn set<'a>(
@@ -185,7 +166,7 @@ pub(crate) fn set<'a>(
         }
         _ => {}
     }
-    write(command)
+    write(command, Shape::Written)
 }
 
 fn set_if_equals<'a>(
@@ -203,22 +184,22 @@ fn set_if_equals<'a>(
         Expiry::Keep => arguments.push(Cow::Borrowed(b"KEEPTTL")),
         _ => {}
     }
-    script(&scripts::SET_IF_EQUALS, key, arguments)
+    script(&scripts::SET_IF_EQUALS, key, arguments, Shape::Flag)
 }
 
 pub(crate) fn delete(key: &str) -> Request<'_> {
-    write(on("DEL", key))
+    write(on("DEL", key), Shape::Flag)
 }
 
 pub(crate) fn has(key: &str) -> Request<'_> {
-    read(on("EXISTS", key))
+    read(on("EXISTS", key), Shape::Flag)
 }
 
 /// `INCRBY`, for negative numbers too: `DECRBY` has no `i64::MIN`.
 pub(crate) fn increment(key: &str, delta: i64) -> Request<'_> {
     let mut command = on("INCRBY", key);
     command.arg(delta);
-    write(command)
+    write(command, Shape::Counter)
 }
 
 pub(crate) fn increment_with_ttl(key: &str, delta: i64, ttl: TtlMillis) -> Request<'_> {
@@ -226,25 +207,26 @@ pub(crate) fn increment_with_ttl(key: &str, delta: i64, ttl: TtlMillis) -> Reque
         &scripts::INCREMENT,
         key,
         vec![decimal(delta), decimal(ttl.as_millis())],
+        Shape::CounterText,
     )
 }
 
 pub(crate) fn expire(key: &str, ttl: TtlMillis) -> Request<'_> {
     let mut command = on("PEXPIRE", key);
     command.arg(ttl.as_millis());
-    write(command)
+    write(command, Shape::Flag)
 }
 
 pub(crate) fn persist(key: &str) -> Request<'_> {
-    write(on("PERSIST", key))
+    write(on("PERSIST", key), Shape::Flag)
 }
 
 pub(crate) fn ttl(key: &str) -> Request<'_> {
-    read(on("PTTL", key))
+    read(on("PTTL", key), Shape::Ttl)
 }
 
 pub(crate) fn get_many(keys: &[&str]) -> Request<'static> {
-    read(on_all("MGET", keys))
+    read(on_all("MGET", keys), Shape::Values(keys.len()))
 }
 
 /// `MSET`, or a pipeline of `SET … PX` since `MSET` has no ttl.
@@ -254,7 +236,7 @@ pub(crate) fn set_many(entries: &[(&str, &[u8])], ttl: Option<TtlMillis>) -> Req
         for (key, value) in entries {
             command.arg(*key).arg(*value);
         }
-        return write(command);
+        return write(command, Shape::Done);
     };
     let mut pipeline = Pipeline::with_capacity(entries.len());
     for (key, value) in entries {
@@ -263,21 +245,22 @@ pub(crate) fn set_many(entries: &[(&str, &[u8])], ttl: Option<TtlMillis>) -> Req
     Request {
         payload: Payload::Many(pipeline),
         effect: Effect::Write,
+        shape: Shape::AllDone(entries.len()),
     }
 }
 
 pub(crate) fn delete_many(keys: &[&str]) -> Request<'static> {
-    write(on_all("DEL", keys))
+    write(on_all("DEL", keys), Shape::Count)
 }
 
 pub(crate) fn take(key: &str) -> Request<'_> {
-    write(on("GETDEL", key))
+    write(on("GETDEL", key), Shape::Value)
 }
 
 pub(crate) fn replace(key: &str, value: &[u8], expiry: Expiry) -> Request<'static> {
     let mut command = set_command(key, value, expiry);
     command.arg("GET");
-    write(command)
+    write(command, Shape::Value)
 }
 
 pub(crate) fn compare_and_delete<'a>(key: &'a str, expected: &'a [u8]) -> Request<'a> {
@@ -285,13 +268,14 @@ pub(crate) fn compare_and_delete<'a>(key: &'a str, expected: &'a [u8]) -> Reques
         &scripts::COMPARE_AND_DELETE,
         key,
         vec![Cow::Borrowed(expected)],
+        Shape::Flag,
     )
 }
 
 pub(crate) fn publish(channel: &str, message: &[u8]) -> Request<'static> {
     let mut command = on("PUBLISH", channel);
     command.arg(message);
-    write(command)
+    write(command, Shape::Count)
 }
 
 /// The most keys that a page of a scan asks for: far below what an answer may have.
@@ -306,20 +290,23 @@ pub(crate) fn scan(prefix: &str, cursor: u64, page_size: usize) -> Request<'stat
     }
     // `COUNT 0` is an error to the server.
     command.arg("COUNT").arg(page_size.clamp(1, MAX_PAGE));
-    read(command)
+    read(command, Shape::Page)
 }
 
 /// Neither a read nor a write: it is sent beside the calls.
-pub(crate) fn ping() -> Cmd {
-    cmd("PING")
+pub(crate) type Question = (Cmd, Shape);
+
+pub(crate) fn ping() -> Question {
+    (cmd("PING"), Shape::Pong)
 }
 
 /// Asks for the role as the handshake does. Without arguments `HELLO` changes nothing.
-pub(crate) fn role(protocol: Protocol) -> Cmd {
-    match protocol {
-        Protocol::Resp2 => cmd("ROLE"),
-        Protocol::Resp3 => cmd("HELLO"),
-    }
+pub(crate) fn role(protocol: Protocol) -> Question {
+    let command = match protocol {
+        Protocol::Resp2 => "ROLE",
+        Protocol::Resp3 => "HELLO",
+    };
+    (cmd(command), Shape::Role)
 }
 
 fn decimal(number: impl ToString) -> Cow<'static, [u8]> {

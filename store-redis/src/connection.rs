@@ -1,15 +1,16 @@
 //! One connection for commands, from the end of its handshake to its loss: the callers' side.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use redis::Cmd;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use crate::command::Question;
 use crate::queue::{Answer, Loss, Permit, Queue, Reply, Request};
-use crate::reply::Refusal;
-use crate::resp::{self, Frame};
+use crate::reply::{Refusal, Shape};
+use crate::resp::Frame;
 use crate::transport::Socket;
 use crate::wire::Wire;
 
@@ -20,17 +21,8 @@ pub(crate) struct Connection {
     queue: Arc<Queue>,
     /// Somebody waits for an answer in vain: see whether there is still anybody there.
     pub(crate) suspected: Notify,
-    condemned: OnceLock<Condemned>,
-    condemnation: Notify,
-}
-
-/// Why a connection must not be used any more, although it still works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Condemned {
-    /// Answers and requests no longer belong together.
-    Spoilt,
-    /// The server is a replica now.
-    Demoted,
+    is_demoted: AtomicBool,
+    demotion: Notify,
 }
 
 /// Why there is no answer.
@@ -52,28 +44,28 @@ impl Connection {
             generation,
             queue,
             suspected: Notify::new(),
-            condemned: OnceLock::new(),
-            condemnation: Notify::new(),
+            is_demoted: AtomicBool::new(false),
+            demotion: Notify::new(),
         };
         (Arc::new(connection), wire)
     }
 
-    /// Sends `packed` and waits until `deadline` for its answer of so many frames; what the server
-    /// refuses is an answer.
+    /// Sends `packed` and waits until `deadline` for its answer; what the server refuses is an answer,
+    /// and so is what has not the shape that it should have, as the last one of the connection.
     ///
     /// `permit` comes back with the answer, or with the news that nothing was sent. Who stops
     /// waiting leaves it with the request.
     pub(crate) async fn send(
         &self,
         packed: Vec<u8>,
-        answers: usize,
+        shape: Shape,
         permit: &mut Permit,
         deadline: Instant,
     ) -> Result<Bytes, Silence> {
         let (sender, receiver) = oneshot::channel();
         let request = Request {
             packed,
-            answers,
+            shape,
             reply: Reply {
                 sender,
                 permit: permit.take(),
@@ -107,20 +99,14 @@ impl Connection {
     /// Asks `question` beside the calls, without a permit, and reads the answer with `read`.
     pub(crate) async fn ask<T>(
         &self,
-        question: Cmd,
+        (question, shape): Question,
         read: impl FnOnce(Frame<'_>) -> Result<T, Refusal>,
         deadline: Instant,
     ) -> Result<Result<T, Refusal>, Silence> {
         let packed = question.get_packed_command();
-        let answer = self.send(packed, 1, &mut None, deadline).await?;
-        let answer = match resp::parse(&answer) {
-            Ok(Some((frame, _))) => read(frame),
-            _ => Err(Refusal::Malformed),
-        };
-        if let Err(Refusal::Malformed) = answer {
-            self.condemn(Condemned::Spoilt);
-        }
-        Ok(answer)
+        let answer = self.send(packed, shape, &mut None, deadline).await?;
+        let frame = shape.answer(&answer).ok_or(Refusal::Malformed);
+        Ok(frame.and_then(read))
     }
 
     /// When something arrived last from the server.
@@ -128,25 +114,21 @@ impl Connection {
         self.queue.heard()
     }
 
-    /// Keeps further calls from using this connection, and has it replaced.
-    pub(crate) fn condemn(&self, reason: Condemned) {
-        // The first reason stands.
-        if self.condemned.set(reason).is_ok() {
-            self.condemnation.notify_one();
+    /// The server is a replica now: keeps further calls from using this connection, and has it replaced.
+    pub(crate) fn demote(&self) {
+        if !self.is_demoted.swap(true, Ordering::AcqRel) {
+            self.demotion.notify_one();
         }
     }
 
-    pub(crate) fn condemned(&self) -> Option<Condemned> {
-        self.condemned.get().copied()
+    pub(crate) fn is_demoted(&self) -> bool {
+        self.is_demoted.load(Ordering::Acquire)
     }
 
-    /// Resolves once the connection is condemned.
-    pub(crate) async fn condemnation(&self) -> Condemned {
-        loop {
-            if let Some(reason) = self.condemned() {
-                return reason;
-            }
-            self.condemnation.notified().await;
+    /// Resolves once the connection is demoted.
+    pub(crate) async fn demotion(&self) {
+        while !self.is_demoted() {
+            self.demotion.notified().await;
         }
     }
 }

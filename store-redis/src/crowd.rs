@@ -136,6 +136,7 @@ mod tests {
 
     use super::*;
     use crate::queue::{Reply, Request};
+    use crate::reply::Shape;
 
     /// Whoever holds what it answers waits for an answer.
     #[must_use]
@@ -147,7 +148,7 @@ mod tests {
         };
         let request = Request {
             packed: Vec::new(),
-            answers: 1,
+            shape: Shape::Any(1),
             reply,
         };
         assert!(queue.push(request).is_ok(), "the queue is open");

@@ -9,13 +9,14 @@ use store_core::{
     Scan, StoreAdapter, Ttl, TtlMillis,
 };
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::hub::Hub;
 use crate::link::Link;
 use crate::options::RedisOptions;
 use crate::registry::Kind;
 use crate::transport::Transport;
-use crate::{command, reply};
+use crate::{command, error, reply};
 
 /// The longest value that Redis accepts in its default configuration (`proto-max-bulk-len`).
 const MAX_VALUE_LEN: usize = 512 << 20;
@@ -29,7 +30,9 @@ const MAX_BATCH: usize = 500_000;
 /// Commands share one connection, subscriptions another one, which is opened for the first of
 /// them. Both are replaced when they are lost, for as long as the driver lives; closing or dropping
 /// it ends them and their tasks. So does the end of the runtime that the driver was connected on:
-/// calls from another one are then [`ErrorKind::Closed`]. Cancelling a call does not disturb the
+/// calls from another one are then [`ErrorKind::Closed`]. Where that runtime is not run at the moment,
+/// closing is [`ErrorKind::Unavailable`] after the call timeout, and the connections end when it is run
+/// again. Cancelling a call does not disturb the
 /// others: it may still be applied. Calls set timers, so they panic outside of a tokio runtime that has
 /// them.
 #[derive(Debug)]
@@ -220,9 +223,13 @@ impl StoreAdapter for RedisDriver {
     }
 
     async fn close(&self) -> Result<()> {
-        self.hub.close().await;
-        self.link.close().await;
-        Ok(())
+        let closed = async { tokio::join!(self.hub.close(), self.link.close()) };
+        let time = self.link.call_timeout();
+        let in_time = timeout(time, closed).await;
+        // The tasks end where they run, which may be a runtime that nobody drives at the moment.
+        in_time
+            .map(drop)
+            .map_err(|_elapsed| error::not_closed(time))
     }
 
     fn max_value_len(&self) -> Option<usize> {

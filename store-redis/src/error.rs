@@ -311,6 +311,17 @@ pub(crate) fn not_sent(timeout: Duration) -> Error {
     )
 }
 
+/// The tasks have not ended in time.
+pub(crate) fn not_closed(timeout: Duration) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!(
+            "the driver is closed, but its connections have not ended within {timeout:?}: they end on \
+             the runtime that it was connected on, which seems not to be run"
+        ),
+    )
+}
+
 /// The answer is none that the command can have. The connection must not be used any more: answers
 /// and requests may not belong together.
 pub(crate) fn malformed(effect: Effect) -> Error {

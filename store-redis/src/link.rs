@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::command::{self, Effect, Request};
-use crate::connection::{Condemned, Connection, Silence};
+use crate::connection::{Connection, Silence};
 use crate::error::{self, Failure, Remedy};
 use crate::permits::{NoPermit, Permits};
 use crate::queue::Loss;
@@ -138,7 +138,11 @@ impl Link {
         read: impl FnOnce(Frame<'_>) -> Result<T, Refusal>,
     ) -> Result<(T, u64)> {
         let options = &self.shared.transport.options;
-        let Request { payload, effect } = request;
+        let Request {
+            payload,
+            effect,
+            shape,
+        } = request;
         let mut permit = Some(permit);
         let mut may_repeat = effect == Effect::None;
         let mut script_is_unknown = false;
@@ -150,7 +154,7 @@ impl Link {
                 return Err(error::scan_interrupted());
             }
             let packed = payload.packed(script_is_unknown);
-            let sent = connection.send(packed, payload.answers(), &mut permit, deadline);
+            let sent = connection.send(packed, shape, &mut permit, deadline);
             let answer = match sent.await {
                 Ok(answer) => answer,
                 Err(Silence::Lost(Loss::Unsent)) => {
@@ -171,12 +175,7 @@ impl Link {
                     });
                 }
             };
-            if connection.condemned() == Some(Condemned::Spoilt) {
-                // It may be the answer to another request.
-                return Err(error::malformed(effect));
-            }
-            let Some(answer) = payload.answer(&answer) else {
-                connection.condemn(Condemned::Spoilt);
+            let Some(answer) = shape.answer(&answer) else {
                 return Err(error::malformed(effect));
             };
             if !script_is_unknown && payload.is_unknown_script(&answer) {
@@ -186,7 +185,7 @@ impl Link {
             }
             match error::remedy(&answer, &payload) {
                 Some(Remedy::Reconnect) if !options.allow_replica => {
-                    connection.condemn(Condemned::Demoted);
+                    connection.demote();
                     lost_generation = connection.generation;
                     continue;
                 }
@@ -204,10 +203,7 @@ impl Link {
             return match read(answer) {
                 Ok(value) => Ok((value, connection.generation)),
                 Err(Refusal::Error(error)) => Err(error),
-                Err(Refusal::Malformed) => {
-                    connection.condemn(Condemned::Spoilt);
-                    Err(error::malformed(effect))
-                }
+                Err(Refusal::Malformed) => Err(error::malformed(effect)),
             };
         }
     }
@@ -247,6 +243,10 @@ impl Link {
         }
     }
 
+    pub(crate) fn call_timeout(&self) -> Duration {
+        self.shared.transport.options.call_timeout
+    }
+
     /// Ends the connection and the task; calls under way end at once.
     pub(crate) async fn close(&self) {
         self.shared.close();
@@ -284,9 +284,9 @@ impl Link {
         }
         Err(match &*self.shared.state.borrow() {
             State::Down { cause, .. } => self.no_connection(cause),
-            State::Up(connection) => self.no_connection(&match connection.condemned() {
-                Some(Condemned::Demoted) => error::replica(&self.shared.transport.options),
-                _ => error::connection_lost("no answer"),
+            State::Up(connection) => self.no_connection(&match connection.is_demoted() {
+                true => error::replica(&self.shared.transport.options),
+                false => error::connection_lost("no answer"),
             }),
             State::Closed { .. } => error::closed(),
         })
@@ -321,9 +321,7 @@ impl fmt::Debug for Link {
 /// The connection of `state` if it is newer than `lost`; `None` says to wait.
 fn usable(state: &State, lost: u64) -> Option<Result<Arc<Connection>>> {
     match state {
-        State::Up(connection)
-            if connection.generation > lost && connection.condemned().is_none() =>
-        {
+        State::Up(connection) if connection.generation > lost && !connection.is_demoted() => {
             Some(Ok(Arc::clone(connection)))
         }
         State::Up(_) | State::Down { .. } => None,

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
+use crate::reply::Shape;
+
 /// The right to have a request on its way or unanswered. It goes where the request goes, so that
 /// the request of a caller who left still counts.
 pub(crate) type Permit = Option<OwnedSemaphorePermit>;
@@ -19,8 +21,8 @@ pub(crate) type Permit = Option<OwnedSemaphorePermit>;
 /// One or more commands that are written and answered together.
 pub(crate) struct Request {
     pub(crate) packed: Vec<u8>,
-    /// How many frames its answer has.
-    pub(crate) answers: usize,
+    /// That of its answer.
+    pub(crate) shape: Shape,
     pub(crate) reply: Reply,
 }
 

@@ -1,6 +1,8 @@
 //! What the answers mean: each function takes the one shape its command can have.
 //!
-//! Anything else is [`Refusal::Malformed`], never a value: numbers are checked and never wrap.
+//! Anything else is [`Refusal::Malformed`], never a value: numbers are checked and never wrap. Behind
+//! such an answer none is known to belong to its request, so a connection asks the [`Shape`] before it
+//! hands one out.
 
 use std::time::Duration;
 
@@ -21,19 +23,110 @@ pub(crate) enum Refusal {
 
 type Reply<T> = Result<T, Refusal>;
 
+/// What the answer to a command can be, if it is no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Value,
+    Values(usize),
+    Written,
+    Done,
+    /// Of a pipeline of so many commands.
+    AllDone(usize),
+    Flag,
+    Count,
+    Counter,
+    CounterText,
+    Ttl,
+    Page,
+    Pong,
+    Role,
+    /// So many frames, whatever they are.
+    #[cfg(test)]
+    Any(usize),
+}
+
+impl Shape {
+    /// How many frames the answer has.
+    pub(crate) fn frames(self) -> usize {
+        match self {
+            Self::AllDone(count) => count,
+            #[cfg(test)]
+            Self::Any(count) => count,
+            _ => 1,
+        }
+    }
+
+    /// The answer in `bytes`, that of a pipeline as an array; `None` if it is none.
+    pub(crate) fn answer(self, bytes: &[u8]) -> Option<Frame<'_>> {
+        let mut at = 0;
+        let mut next = || {
+            loop {
+                let is_push = at > 0 && bytes.get(at) == Some(&resp::PUSH);
+                let (frame, length) = resp::parse(&bytes[at..]).ok()??;
+                at += length;
+                if !is_push {
+                    return Some(frame);
+                }
+            }
+        };
+        match self {
+            Self::AllDone(count) => {
+                let frames: Option<Vec<_>> = (0..count).map(|_| next()).collect();
+                frames.map(Frame::Array)
+            }
+            _ => next(),
+        }
+    }
+
+    /// Whether `bytes` are an answer of this shape, or an error.
+    pub(crate) fn fits(self, bytes: &[u8]) -> bool {
+        let read = match self.answer(bytes) {
+            None => Err(Refusal::Malformed),
+            Some(Frame::Error(_)) => Ok(()),
+            Some(frame) => match self {
+                Self::Value => text(frame).map(drop),
+                Self::Values(count) => texts(frame, count).map(drop),
+                Self::Written => written(frame).map(drop),
+                Self::Done => done(frame),
+                Self::AllDone(count) => all_done(frame, count),
+                Self::Flag => flag(frame).map(drop),
+                Self::Count => count(frame).map(drop),
+                Self::Counter => counter(frame).map(drop),
+                Self::CounterText => counter_text(frame).map(drop),
+                Self::Ttl => ttl(frame).map(drop),
+                Self::Page => cursor_and_keys(frame).map(drop),
+                Self::Pong => pong(frame),
+                Self::Role => is_replica(frame).map(drop),
+                #[cfg(test)]
+                Self::Any(_) => Ok(()),
+            },
+        };
+        !matches!(read, Err(Refusal::Malformed))
+    }
+}
+
 /// A value or its absence, as `GET` answers.
 pub(crate) fn bytes(frame: Frame<'_>) -> Reply<Option<Bytes>> {
+    text(frame).map(|text| text.map(Bytes::copy_from_slice))
+}
+
+/// As many values as keys were asked for, as `MGET` answers.
+pub(crate) fn values(frame: Frame<'_>, count: usize) -> Reply<Vec<Option<Bytes>>> {
+    let texts = texts(frame, count)?.into_iter();
+    Ok(texts.map(|text| text.map(Bytes::copy_from_slice)).collect())
+}
+
+fn text(frame: Frame<'_>) -> Reply<Option<&[u8]>> {
     match frame {
-        Frame::Bulk(bytes) => Ok(Some(Bytes::copy_from_slice(bytes))),
+        Frame::Bulk(text) => Ok(Some(text)),
         Frame::Nil => Ok(None),
         other => Err(refusal(other)),
     }
 }
 
-/// As many values as keys were asked for, as `MGET` answers.
-pub(crate) fn values(frame: Frame<'_>, count: usize) -> Reply<Vec<Option<Bytes>>> {
+fn texts(frame: Frame<'_>, count: usize) -> Reply<Vec<Option<&[u8]>>> {
     match frame {
-        Frame::Array(values) if values.len() == count => values.into_iter().map(bytes).collect(),
+        Frame::Array(values) if values.len() == count => values.into_iter().map(text).collect(),
         other => Err(refusal(other)),
     }
 }
@@ -129,6 +222,11 @@ pub(crate) fn ttl(frame: Frame<'_>) -> Reply<Ttl> {
 
 /// The cursor and the keys of a step of a scan, as `SCAN` answers.
 pub(crate) fn page(frame: Frame<'_>) -> Reply<(u64, Vec<Vec<u8>>)> {
+    let (cursor, keys) = cursor_and_keys(frame)?;
+    Ok((cursor, keys.into_iter().map(<[u8]>::to_vec).collect()))
+}
+
+fn cursor_and_keys(frame: Frame<'_>) -> Reply<(u64, Vec<&[u8]>)> {
     let Frame::Array(parts) = frame else {
         return Err(refusal(frame));
     };
@@ -142,7 +240,7 @@ pub(crate) fn page(frame: Frame<'_>) -> Reply<(u64, Vec<Vec<u8>>)> {
     let keys = keys
         .into_iter()
         .map(|key| match key {
-            Frame::Bulk(key) => Ok(key.to_vec()),
+            Frame::Bulk(key) => Ok(key),
             _ => Err(Refusal::Malformed),
         })
         .collect::<Reply<_>>()?;
@@ -158,12 +256,12 @@ pub(crate) fn pong(frame: Frame<'_>) -> Reply<()> {
 }
 
 /// Whether the server is a replica, as `HELLO` or `ROLE` answers. A proxy may leave the role out, or
-/// have an answer of its own.
+/// have an answer of its own, but no value or number: that would be the answer to another command.
 pub(crate) fn is_replica(frame: Frame<'_>) -> Reply<bool> {
     let parts = match frame {
         Frame::Array(parts) => parts,
-        Frame::Error(_) => return Err(refusal(frame)),
-        _ => return Ok(false),
+        Frame::Line(_) | Frame::Nil => return Ok(false),
+        Frame::Error(_) | Frame::Bulk(_) | Frame::Integer(_) => return Err(refusal(frame)),
     };
     // Redis has a word for each of the two commands, and other servers have the other one.
     let means_replica = |role: &Frame<'_>| matches!(role, Frame::Bulk(b"replica" | b"slave"));
@@ -280,6 +378,60 @@ mod tests {
         ] {
             assert_eq!(is_replica(parsed(wire)).unwrap(), expected, "{wire:?}");
         }
+        for other in [bulk("value"), Frame::Integer(1)] {
+            assert!(matches!(is_replica(other), Err(Refusal::Malformed)));
+        }
+    }
+
+    #[test]
+    fn pushes_between_the_answers_of_a_pipeline_are_passed_over() {
+        let push = ">1\r\n+hello\r\n";
+        let answer = format!("+OK\r\n{push}{push}+PONG\r\n");
+        let frames = vec![Frame::Line(b"OK"), Frame::Line(b"PONG")];
+        let shape = Shape::AllDone(2);
+        assert_eq!(shape.answer(answer.as_bytes()), Some(Frame::Array(frames)));
+        assert!(!shape.fits(answer.as_bytes()));
+    }
+
+    #[test]
+    fn a_shape_is_fitted_by_what_its_command_can_answer() {
+        use Shape::*;
+        for (wire, shapes) in [
+            ("+OK\r\n", vec![Written, Done, AllDone(1), Role]),
+            ("+GARBAGE\r\n", vec![Role]),
+            ("+PONG\r\n", vec![Pong, Role]),
+            (":0\r\n", vec![Flag, Count, Counter, Ttl]),
+            (":2\r\n", vec![Count, Counter, Ttl]),
+            (":-1\r\n", vec![Counter, Ttl]),
+            ("$1\r\n5\r\n", vec![Value, CounterText]),
+            ("$1\r\nx\r\n", vec![Value]),
+            ("$-1\r\n", vec![Value, Written, Role]),
+            ("*2\r\n$1\r\n5\r\n$-1\r\n", vec![Values(2), Role]),
+            ("*2\r\n$1\r\n5\r\n*0\r\n", vec![Page, Role]),
+            ("*2\r\n$1\r\n5\r\n:1\r\n", vec![Role]),
+        ] {
+            let all = [
+                Value,
+                Values(2),
+                Written,
+                Done,
+                AllDone(1),
+                Flag,
+                Count,
+                Counter,
+                CounterText,
+                Ttl,
+                Page,
+                Pong,
+                Role,
+            ];
+            let fitting = all.into_iter().filter(|shape| shape.fits(wire.as_bytes()));
+            assert_eq!(fitting.collect::<Vec<_>>(), shapes, "{wire:?}");
+            assert!(all.iter().all(|shape| shape.fits(b"-ERR no\r\n")));
+        }
+        assert!(AllDone(2).fits(b"+OK\r\n-OOM full\r\n"));
+        assert!(!AllDone(2).fits(b"+OK\r\n:1\r\n"));
+        assert!(Values(1).fits(b"*1\r\n-ERR no\r\n"));
     }
 
     #[test]

@@ -30,6 +30,9 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const REFUSED_RETRY: Duration = Duration::from_secs(1);
 /// How long after a server that loads or is busy has put off a subscription it is asked for again.
 const PUT_OFF_RETRY: Duration = Duration::from_millis(50);
+/// How many bytes that arrive while an answer is due are a sign of life. A message that comes more slowly
+/// than these in the patience keeps all that is behind it from its subscribers.
+pub(crate) const SIGN_OF_LIFE: usize = 256;
 /// How much room there is for what the server sends next.
 const READ_SIZE: usize = 64 << 10;
 /// A buffer that had to grow further is given back.
@@ -54,6 +57,8 @@ pub(crate) struct Session<'a> {
     /// Since when an answer to a question is due. What arrives meanwhile is a sign of life and begins
     /// the wait anew, since a long message may stand before the answer.
     asked: Option<Instant>,
+    /// How many bytes have arrived since then.
+    heard: usize,
     /// Who subscribes under RESP2 may not ask for the role, only whether the server is there.
     asks_role: bool,
     /// When what was put off, and what was refused, is asked for again.
@@ -82,6 +87,7 @@ impl<'a> Session<'a> {
             out: Outgoing::default(),
             next_question: Instant::now() + HEARTBEAT,
             asked: None,
+            heard: 0,
             put_off_until: None,
             refused_until: None,
             deliveries: 0,
@@ -135,8 +141,8 @@ impl<'a> Session<'a> {
                 read = reader.read_buf(&mut received) => {
                     let outcome = match read {
                         Ok(0) => Err(error::connection_lost("the server closed it")),
-                        Ok(_) => {
-                            self.asked = self.asked.map(|_| Instant::now());
+                        Ok(length) => {
+                            self.hear(length);
                             self.read_frames(&mut received).await
                         }
                         Err(cause) => Err(error::connection_lost(&cause.to_string())),
@@ -188,14 +194,23 @@ impl<'a> Session<'a> {
 
     fn ask(&mut self) {
         let now = Instant::now();
-        let question = match self.asks_role {
+        let (question, _) = match self.asks_role {
             true => command::role(self.shared.transport.options.protocol),
             false => command::ping(),
         };
         self.out.push(&question.get_packed_command());
         self.sent.push_back(Sent::Question);
         self.asked = Some(now);
+        self.heard = 0;
         self.next_question = now + HEARTBEAT;
+    }
+
+    fn hear(&mut self, length: usize) {
+        self.heard += length;
+        if self.heard >= SIGN_OF_LIFE {
+            self.asked = self.asked.map(|_| Instant::now());
+            self.heard = 0;
+        }
     }
 
     async fn read_frames(&mut self, received: &mut BytesMut) -> Result<(), Failure> {

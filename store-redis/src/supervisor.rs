@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::command;
-use crate::connection::{Condemned, Connection, Silence};
+use crate::connection::{Connection, Silence};
 use crate::error::{self, Failure};
 use crate::link::{Shared, State};
 use crate::options::RedisOptions;
@@ -38,11 +38,11 @@ pub(crate) async fn supervise(
         let cause = until_lost(&shared, &connection, &mut wire).await;
         let generation = connection.generation;
         shared.enter(State::Down { cause, generation });
-        let condemned = connection.condemned();
-        backoff.ended(wire.has_answered() && condemned.is_none(), began.elapsed());
+        let is_demoted = connection.is_demoted();
+        backoff.ended(wire.has_answered() && !is_demoted, began.elapsed());
         // The socket is closed before the next one is opened.
         drop(wire);
-        if condemned == Some(Condemned::Demoted) {
+        if is_demoted {
             shared.transport.met_replica();
         }
         (connection, wire) = replace(&shared, generation, &mut backoff).await;
@@ -56,15 +56,12 @@ async fn until_lost(shared: &Shared, connection: &Connection, wire: &mut Wire) -
     let patience = options.patience();
     let watch = async {
         tokio::select! {
-            reason = connection.condemnation() => match reason {
-                Condemned::Spoilt => error::connection_lost("an answer did not fit its command"),
-                Condemned::Demoted => {
-                    // The server answers in order, so with this answer all calls have theirs.
-                    let deadline = Instant::now() + patience;
-                    let _ = connection.ask(command::ping(), reply::pong, deadline).await;
-                    error::replica(options)
-                }
-            },
+            () = connection.demotion() => {
+                // The server answers in order, so with this answer all calls have theirs.
+                let deadline = Instant::now() + patience;
+                let _ = connection.ask(command::ping(), reply::pong, deadline).await;
+                error::replica(options)
+            }
             () = silence(connection, options) => {
                 error::connection_lost("the server did not answer")
             }
@@ -78,7 +75,7 @@ async fn until_lost(shared: &Shared, connection: &Connection, wire: &mut Wire) -
     }
 }
 
-/// Resolves once the server has left a question unanswered for too long. Condemns the connection
+/// Resolves once the server has left a question unanswered for too long. Demotes the connection
 /// where the answer is that the server is a replica: who only reads and publishes is refused nothing
 /// there, and would go on in vain.
 async fn silence(connection: &Connection, options: &RedisOptions) {
@@ -110,7 +107,7 @@ async fn silence(connection: &Connection, options: &RedisOptions) {
         };
         match answer {
             Err(Silence::Late { .. }) => return,
-            Ok(Ok(true)) => connection.condemn(Condemned::Demoted),
+            Ok(Ok(true)) => connection.demote(),
             // Any error is a sign of life. One that will not pass, as for a user who may not ask, is
             // not asked for again, since the server may log each of them.
             Ok(Err(Refusal::Error(error))) if error.kind() != ErrorKind::Unavailable => {
@@ -233,7 +230,7 @@ mod tests {
             pending::<()>().await;
         };
         tokio::select! {
-            reason = connection.condemnation() => assert_eq!(reason, Condemned::Demoted),
+            () = connection.demotion() => {}
             cause = &mut wire => panic!("{cause}"),
             () = silence(&connection, &options) => panic!("lost"),
             () = serve => {}

@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use crate::crowd::Crowd;
 use crate::queue::{Loss, Queue, Reply};
+use crate::reply::Shape;
 use crate::resp::{Framer, Malformed, PUSH};
 use crate::transport::Socket;
 
@@ -42,7 +43,7 @@ pub(crate) struct Wire {
 }
 
 struct Unanswered {
-    answers: usize,
+    shape: Shape,
     /// How many bytes were to be written before its first.
     offset: u64,
     reply: Reply,
@@ -89,7 +90,7 @@ impl Wire {
             let is_push = self.received.first() == Some(&PUSH);
             let answers = match self.unanswered.front() {
                 _ if is_push => 1,
-                Some(front) => front.answers,
+                Some(front) => front.shape.frames(),
                 None if self.received.is_empty() => return Ok(()),
                 None => return Err("the server sent an answer without a question".to_owned()),
             };
@@ -107,7 +108,12 @@ impl Wire {
                 if !front.reply.is_unwanted() {
                     self.crowd.expect();
                 }
+                let fits = front.shape.fits(&answer);
                 front.reply.send(Ok(answer));
+                if !fits {
+                    // What is behind it may belong to other requests.
+                    return Err("an answer did not fit its command".to_owned());
+                }
                 self.has_answered = true;
             }
         }
@@ -122,7 +128,7 @@ impl Wire {
             );
             let taken = self.queue.take(|request| {
                 self.unanswered.push_back(Unanswered {
-                    answers: request.answers,
+                    shape: request.shape,
                     offset: self.outgoing.offset(),
                     reply: request.reply,
                 });
@@ -236,7 +242,7 @@ mod tests {
         let (sender, receiver) = oneshot::channel();
         let request = Request {
             packed: b"*1\r\n$4\r\nPING\r\n".to_vec(),
-            answers: 1,
+            shape: Shape::Any(1),
             reply: Reply {
                 sender,
                 permit: None,
@@ -273,7 +279,7 @@ mod tests {
         let (sender, receiver) = oneshot::channel();
         let request = Request {
             packed: vec![0; LEN],
-            answers: 1,
+            shape: Shape::Any(1),
             reply: Reply {
                 sender,
                 permit: None,

@@ -163,16 +163,3 @@ fn only_what_reads_may_be_sent_again() {
         assert_eq!(request.effect, Effect::Write, "{:?}", sent(&request));
     }
 }
-
-#[test]
-fn pushes_between_the_answers_of_a_pipeline_are_passed_over() {
-    let mut pipeline = Pipeline::new();
-    pipeline.cmd("PING").cmd("PING");
-    let payload = Payload::Many(pipeline);
-    let push = ">1\r\n+hello\r\n";
-    let answer = format!("+OK\r\n{push}{push}+PONG\r\n");
-    assert_eq!(
-        payload.answer(answer.as_bytes()),
-        Some(Frame::Array(vec![Frame::Line(b"OK"), Frame::Line(b"PONG")]))
-    );
-}

@@ -22,8 +22,12 @@ fn soon() -> Instant {
 
 /// Sends in a task of its own, so that the caller goes on.
 fn sending(connection: &Arc<Connection>, packed: &[u8], answers: usize) -> Sending {
+    sending_for(connection, packed, Shape::Any(answers))
+}
+
+fn sending_for(connection: &Arc<Connection>, packed: &[u8], shape: Shape) -> Sending {
     let (connection, packed) = (Arc::clone(connection), packed.to_vec());
-    tokio::spawn(async move { connection.send(packed, answers, &mut None, soon()).await })
+    tokio::spawn(async move { connection.send(packed, shape, &mut None, soon()).await })
 }
 
 type Sending = JoinHandle<Result<Bytes, Silence>>;
@@ -82,7 +86,7 @@ async fn requests_of_tasks_that_were_answered_together_leave_in_one_write() {
         tasks.push(tokio::spawn(async move {
             for request in [b"a", b"b"] {
                 let mut permit = None;
-                let sent = connection.send(request.to_vec(), 1, &mut permit, soon());
+                let sent = connection.send(request.to_vec(), Shape::Any(1), &mut permit, soon());
                 assert_eq!(sent.await.unwrap(), "+OK\r\n");
             }
         }));
@@ -116,11 +120,15 @@ async fn requests_that_come_one_after_the_other_leave_in_groups_of_a_quarter() {
     for rounds in 0..16 {
         let connection = Arc::clone(&connection);
         callers.spawn(async move {
-            let first = connection.send(b"a".to_vec(), 1, &mut None, soon()).await;
+            let first = connection
+                .send(b"a".to_vec(), Shape::Any(1), &mut None, soon())
+                .await;
             for _ in 0..rounds {
                 others_first().await;
             }
-            let second = connection.send(b"b".to_vec(), 1, &mut None, soon()).await;
+            let second = connection
+                .send(b"b".to_vec(), Shape::Any(1), &mut None, soon())
+                .await;
             first.and(second).unwrap();
         });
     }
@@ -136,7 +144,7 @@ async fn the_answer_to_a_caller_who_left_goes_to_nobody_and_frees_the_permit() {
     let mut permit = Some(Arc::clone(&permits).try_acquire_owned().unwrap());
     let hurried = Instant::now() + Duration::from_millis(10);
     let late = connection
-        .send(b"one".to_vec(), 1, &mut permit, hurried)
+        .send(b"one".to_vec(), Shape::Any(1), &mut permit, hurried)
         .await;
     assert_eq!(late, Err(Silence::Late { was_sent: true }));
     assert_eq!(permits.available_permits(), 0);
@@ -153,7 +161,7 @@ async fn a_request_whose_caller_was_dropped_is_withdrawn() {
     let permits = Arc::new(Semaphore::new(1));
     let mut permit = Some(Arc::clone(&permits).try_acquire_owned().unwrap());
     {
-        let second = connection.send(b"second".to_vec(), 1, &mut permit, soon());
+        let second = connection.send(b"second".to_vec(), Shape::Any(1), &mut permit, soon());
         assert_eq!(second.now_or_never(), None);
     }
     assert_eq!(connection.queue.waiting_bytes(), 0, "nobody needs them");
@@ -167,7 +175,7 @@ async fn a_request_that_could_not_be_written_in_time_is_withdrawn() {
     let (connection, server, _wire, first) = half_written().await;
     let hurried = Instant::now() + Duration::from_millis(10);
     let second = connection
-        .send(b"second".to_vec(), 1, &mut None, hurried)
+        .send(b"second".to_vec(), Shape::Any(1), &mut None, hurried)
         .await;
     assert_eq!(second, Err(Silence::Late { was_sent: false }));
     assert_eq!(connection.queue.waiting_bytes(), 0, "nobody needs them");
@@ -179,7 +187,7 @@ async fn the_end_of_a_connection_tells_what_was_sent_from_what_was_not() {
     let (connection, mut server, wire, first) = half_written().await;
     let permits = Arc::new(Semaphore::new(1));
     let mut permit = Some(Arc::clone(&permits).try_acquire_owned().unwrap());
-    let second = connection.send(b"second".to_vec(), 1, &mut permit, soon());
+    let second = connection.send(b"second".to_vec(), Shape::Any(1), &mut permit, soon());
     let mut second = Box::pin(second);
     assert!((&mut second).now_or_never().is_none());
     expect(&mut server, b"fi").await;
@@ -188,7 +196,9 @@ async fn the_end_of_a_connection_tells_what_was_sent_from_what_was_not() {
     assert_eq!(second.await, Err(Silence::Lost(Loss::Unsent)));
     assert!(permit.is_some(), "it is needed for the next connection");
     wire.await.unwrap();
-    let afterwards = connection.send(b"x".to_vec(), 1, &mut permit, soon()).await;
+    let afterwards = connection
+        .send(b"x".to_vec(), Shape::Any(1), &mut permit, soon())
+        .await;
     assert_eq!(afterwards, Err(Silence::Lost(Loss::Unsent)));
     assert!(permit.is_some());
 }
@@ -205,7 +215,8 @@ async fn what_was_answered_before_a_write_failed_is_an_answer() {
     server.write_all(&answer).await.unwrap();
     server.write_all(b":2\r\n").await.unwrap();
     let mut permit = None;
-    let mut third = Box::pin(connection.send(b"third".to_vec(), 1, &mut permit, soon()));
+    let mut third =
+        Box::pin(connection.send(b"third".to_vec(), Shape::Any(1), &mut permit, soon()));
     assert!((&mut third).now_or_never().is_none());
     drop(server);
     assert_eq!(first.await.unwrap().unwrap(), answer);
@@ -248,22 +259,40 @@ async fn what_is_not_the_protocol_ends_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_does_not_fit_a_sign_of_life_condemns_the_connection() {
-    for (answer, condemned) in [
-        ("+PONG\r\n", None),
-        ("-NOPERM no\r\n", None),
-        (":1\r\n", Some(Condemned::Spoilt)),
-        ("$4\r\nPONG\r\n", Some(Condemned::Spoilt)),
+async fn an_answer_that_does_not_fit_a_sign_of_life_ends_the_connection() {
+    for (answer, fits) in [
+        ("+PONG\r\n", true),
+        ("-NOPERM no\r\n", true),
+        (":1\r\n", false),
+        ("$4\r\nPONG\r\n", false),
     ] {
-        let (connection, mut server, _wire) = connected(4096);
+        let (connection, mut server, wire) = connected(4096);
         let asked = connection.ask(command::ping(), reply::pong, soon());
         let (asked, ()) = tokio::join!(asked, async {
             expect(&mut server, b"*1\r\n$4\r\nPING\r\n").await;
             server.write_all(answer.as_bytes()).await.unwrap();
         });
         assert_eq!(asked.unwrap().is_ok(), answer == "+PONG\r\n", "{answer:?}");
-        assert_eq!(connection.condemned(), condemned, "{answer:?}");
+        yield_now().await;
+        assert_eq!(wire.is_finished(), !fits, "{answer:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_an_answer_that_does_not_fit_nobody_gets_one() {
+    let (connection, mut server, wire) = connected(4096);
+    let before = sending_for(&connection, b"a", Shape::Value);
+    let unfit = sending_for(&connection, b"b", Shape::Value);
+    let behind = sending_for(&connection, b"c", Shape::Value);
+    expect(&mut server, b"abc").await;
+    let answers = b"$1\r\na\r\n+GARBAGE\r\n$1\r\nb\r\n";
+    server.write_all(answers).await.unwrap();
+    // Whoever looks first.
+    let lost = Err(Silence::Lost(Loss::Unanswered));
+    assert_eq!(behind.await.unwrap(), lost);
+    assert_eq!(before.await.unwrap().unwrap(), "$1\r\na\r\n");
+    assert_eq!(unfit.await.unwrap().unwrap(), "+GARBAGE\r\n");
+    assert!(wire.await.unwrap().contains("did not fit"));
 }
 
 #[tokio::test(start_paused = true)]

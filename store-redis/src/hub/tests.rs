@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::options::{Protocol, RedisOptions};
+use crate::session::SIGN_OF_LIFE;
 
 const PING: &str = "*1\r\n$4\r\nPING\r\n";
 /// Under RESP2, while something is subscribed.
@@ -169,12 +170,13 @@ async fn a_message_that_takes_longer_than_an_answer_may_is_a_sign_of_life() {
     let (hub, session, mut server) = connected();
     let patience = hub.shared.transport.options.patience();
     let mut subscription = subscribed(&hub, &mut server).await;
-    let head = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\n";
-    server.write_all(head).await.unwrap();
+    let message = "x".repeat(10 * SIGN_OF_LIFE);
+    let head = format!("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n${}\r\n", message.len());
+    server.write_all(head.as_bytes()).await.unwrap();
     assert_eq!(arrives(&mut server).await, HELLO);
-    for byte in b"12345" {
-        sleep(patience / 2).await;
-        server.write_all(&[*byte]).await.unwrap();
+    for piece in message.as_bytes().chunks(SIGN_OF_LIFE / 2) {
+        sleep(patience / 3).await;
+        server.write_all(piece).await.unwrap();
     }
     server.write_all(b"\r\n").await.unwrap();
     server.write_all(MASTER).await.unwrap();
@@ -182,7 +184,30 @@ async fn a_message_that_takes_longer_than_an_answer_may_is_a_sign_of_life() {
         event = subscription.next() => event,
         lost = session => panic!("{}", lost.unwrap()),
     };
-    assert!(matches!(event, Some(RawEvent::Message { message, .. }) if message == "12345"));
+    let expected = message;
+    assert!(matches!(event, Some(RawEvent::Message { message, .. }) if message == expected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_only_dribbles_is_left() {
+    let (hub, mut session, mut server) = connected();
+    let patience = hub.shared.transport.options.patience();
+    let _subscription = subscribed(&hub, &mut server).await;
+    server.write_all(b">3\r\n$7\r\nmessage\r\n").await.unwrap();
+    assert_eq!(arrives(&mut server).await, HELLO);
+    let asked = Instant::now();
+    let dribble = async {
+        server.write_all(b"$100000\r\n").await.unwrap();
+        loop {
+            sleep(patience / 10).await;
+            server.write_all(b"x").await.unwrap();
+        }
+    };
+    tokio::select! {
+        lost = &mut session => assert!(lost.unwrap().to_string().contains("did not answer")),
+        () = dribble => {}
+    }
+    assert_eq!(asked.elapsed(), patience);
 }
 
 #[tokio::test(start_paused = true)]

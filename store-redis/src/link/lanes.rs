@@ -10,6 +10,7 @@ use store_conformance::server::{RedisServer, or_skip};
 use super::*;
 use crate::command::Payload;
 use crate::options::RedisOptions;
+use crate::reply::Shape;
 
 /// Waits for an element of a list for so many seconds, for ever where that is zero.
 async fn pop(link: &Link, list: &str, seconds: f64) -> Result<Option<Vec<u8>>> {
@@ -18,6 +19,7 @@ async fn pop(link: &Link, list: &str, seconds: f64) -> Result<Option<Vec<u8>>> {
     let request = Request {
         payload: Payload::One(command),
         effect: Effect::Write,
+        shape: Shape::Any(1),
     };
     let read = |frame: Frame<'_>| match frame {
         Frame::Nil => Ok(None),

@@ -335,15 +335,14 @@ async fn a_server_that_answers_nonsense_is_asked_less_and_less() {
     assert!((2..40).contains(&gets), "{gets} requests");
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
+}
+
 #[test]
 fn a_driver_whose_runtime_has_ended_is_closed() {
     let server = Server::start(&[]);
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
     let first = runtime();
     let (driver, mut subscription) = first.block_on(async {
         let driver = server.connect().await;
@@ -367,6 +366,24 @@ fn a_driver_whose_runtime_has_ended_is_closed() {
         assert!(subscription.next().await.is_none());
         driver.close().await.unwrap();
     });
+}
+
+#[test]
+fn closing_beside_a_runtime_that_is_not_run_ends_and_says_so() {
+    let server = Server::start(&[]);
+    let first = runtime();
+    let driver = first.block_on(server.connect());
+    runtime().block_on(async {
+        let (one, other) = tokio::join!(driver.close(), driver.close());
+        for closed in [one, other] {
+            let error = closed.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(error.to_string().contains("runtime"), "{error}");
+        }
+        let refused = driver.get("k").await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Closed, "{refused}");
+    });
+    first.block_on(driver.close()).unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use store_core::{ErrorKind, StoreAdapter};
 use store_redis::RedisDriver;
 use tokio::sync::Barrier;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 
 #[tokio::test]
 async fn calls_beyond_the_bound_are_refused_and_never_sent() {
@@ -73,13 +73,16 @@ async fn a_dropped_call_gives_its_permit_back() {
 
 #[tokio::test]
 async fn closing_ends_the_calls_that_wait() {
-    let server = FakeServer::start(vec![Answer::Nothing]).await;
+    let mut server = FakeServer::start(vec![Answer::Nothing]).await;
     let options = server.options.clone().max_in_flight(1);
     let driver = Arc::new(RedisDriver::connect_with(options).await.unwrap());
     let mut first = driver.increment("n", 1, None);
     assert!((&mut first).now_or_never().is_none());
     let mut second = driver.increment("n", 1, None);
     assert!((&mut second).now_or_never().is_none());
+    while server.seen().is_empty() {
+        yield_now().await;
+    }
     driver.close().await.unwrap();
     let error = soon("the end of the first", first).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
