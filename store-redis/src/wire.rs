@@ -63,7 +63,7 @@ impl Wire {
         }
     }
 
-    /// Whether a request was answered.
+    /// Whether a request was answered, and the last one by what is an answer to it.
     pub(crate) fn has_answered(&self) -> bool {
         self.has_answered
     }
@@ -108,13 +108,12 @@ impl Wire {
                 if !front.reply.is_unwanted() {
                     self.crowd.expect();
                 }
-                let fits = front.shape.fits(&answer);
+                self.has_answered = front.shape.fits(&answer);
                 front.reply.send(Ok(answer));
-                if !fits {
+                if !self.has_answered {
                     // What is behind it may belong to other requests.
                     return Err("an answer did not fit its command".to_owned());
                 }
-                self.has_answered = true;
             }
         }
     }
