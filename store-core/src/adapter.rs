@@ -43,7 +43,7 @@ pub trait StoreAdapter: Debug + Send + Sync + 'static {
     /// The driver's name for messages and reports, such as `"memory"`.
     fn name(&self) -> &'static str;
 
-    /// The value of `key`, or `None` where it is absent.
+    /// The value of `key`, or `None` where it is absent, at some moment from the call to the answer.
     async fn get(&self, key: &str) -> Result<Option<Bytes>>;
 
     /// Writes `value` if `condition` holds; answers whether it did.

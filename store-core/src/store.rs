@@ -257,7 +257,8 @@ impl<C: Codec> Store<C> {
     ///
     /// # Errors
     ///
-    /// Those of the driver, if the backend could not be told.
+    /// Those of the driver, if the backend could not be told, or what it holds was not released in
+    /// time; it is closed all the same.
     pub async fn close(&self) -> Result<()> {
         self.adapter
             .close()

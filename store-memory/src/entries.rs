@@ -422,3 +422,37 @@ fn parse_cursor(cursor: &str) -> Result<usize> {
             )
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_close_has_emptied_is_not_absent() {
+        let entries = Entries::new(Duration::from_secs(60));
+        let write = |condition| {
+            let written = entries.write("k", b"v", Expiry::Never, condition, |_| ());
+            written.map(|written| written.done)
+        };
+        assert!(write(Condition::Always).unwrap());
+        entries.close();
+        let ttl = TtlMillis::new(Duration::from_secs(1)).unwrap();
+        for answer in [
+            entries.get("k").map(drop),
+            entries.glance("k").map(drop),
+            entries.has("k").map(drop),
+            entries.ttl("k").map(drop),
+            entries.expire("k", ttl).map(drop),
+            entries.persist("k").map(drop),
+            entries.remove_if("k", |_| true).map(drop),
+            entries.increment("k", 1, None).map(drop),
+            entries.scan_page("", None, 10).map(drop),
+            write(Condition::Always).map(drop),
+            write(Condition::IfAbsent).map(drop),
+            write(Condition::IfPresent).map(drop),
+            write(Condition::IfEquals(b"v")).map(drop),
+        ] {
+            assert_eq!(answer.unwrap_err().kind(), ErrorKind::Closed);
+        }
+    }
+}

@@ -1,6 +1,9 @@
 //! The driver: one command a method, one round trip a call.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -31,8 +34,8 @@ const MAX_BATCH: usize = 500_000;
 /// them. Both are replaced when they are lost, for as long as the driver lives; closing or dropping
 /// it ends them and their tasks. So does the end of the runtime that the driver was connected on:
 /// calls from another one are then [`ErrorKind::Closed`]. Where that runtime is not run at the moment,
-/// closing is [`ErrorKind::Unavailable`] after the call timeout, and the connections end when it is run
-/// again. Cancelling a call does not disturb the
+/// closing is [`ErrorKind::Indeterminate`] after 500 ms, or the call timeout if that is longer: the driver
+/// is closed, and its connections end when that runtime is run again. Cancelling a call does not disturb the
 /// others: it may still be applied. Calls set timers, so they panic outside of a tokio runtime that has
 /// them.
 #[derive(Debug)]
@@ -223,13 +226,23 @@ impl StoreAdapter for RedisDriver {
     }
 
     async fn close(&self) -> Result<()> {
-        let closed = async { tokio::join!(self.hub.close(), self.link.close()) };
-        let time = self.link.call_timeout();
-        let in_time = timeout(time, closed).await;
-        // The tasks end where they run, which may be a runtime that nobody drives at the moment.
+        let mut closed = pin!(async { tokio::join!(self.hub.close(), self.link.close()) });
+        // With this everything is closed; what follows waits for its end. The tasks end where they run,
+        // which may be a runtime that nobody drives at the moment.
+        let has_ended = poll_fn(|context| Poll::Ready(closed.as_mut().poll(context).is_ready()));
+        if has_ended.await {
+            return Ok(());
+        }
+        if Handle::try_current().is_err() {
+            // No timer to be had.
+            closed.await;
+            return Ok(());
+        }
+        let patience = self.link.patience();
+        let in_time = timeout(patience, closed).await;
         in_time
             .map(drop)
-            .map_err(|_elapsed| error::not_closed(time))
+            .map_err(|_elapsed| error::not_closed(patience))
     }
 
     fn max_value_len(&self) -> Option<usize> {

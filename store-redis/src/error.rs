@@ -314,10 +314,10 @@ pub(crate) fn not_sent(timeout: Duration) -> Error {
 /// The tasks have not ended in time.
 pub(crate) fn not_closed(timeout: Duration) -> Error {
     Error::new(
-        ErrorKind::Unavailable,
+        ErrorKind::Indeterminate,
         format!(
             "the driver is closed, but its connections have not ended within {timeout:?}: they end on \
-             the runtime that it was connected on, which seems not to be run"
+             the runtime that it was connected on, which is busy or is not run"
         ),
     )
 }

@@ -79,10 +79,15 @@ fn check(
 ) -> Result<(), Failure> {
     let Frame::Error(line) = frame else {
         let asked = matches!(step, Step::Role | Step::OptionalRole) && !options.allow_replica;
-        let is_replica = asked && reply::is_replica(frame).unwrap_or(false);
-        return (!is_replica)
-            .then_some(())
-            .ok_or_else(|| error::replica(options));
+        return match reply::is_replica(frame) {
+            Ok(true) if asked => Err(error::replica(options)),
+            // As later on the connection.
+            Err(_) if asked => Err(error::handshake(
+                options,
+                "an answer did not fit its command",
+            )),
+            _ => Ok(()),
+        };
     };
     let (code, detail) = resp::split_error(line);
     let passes = match step {
@@ -272,6 +277,8 @@ mod tests {
                 b"+OK\r\n*2\r\n$5\r\nslave\r\n:1\r\n+PONG\r\n",
                 ErrorKind::Unavailable,
             ),
+            (b"+OK\r\n:1\r\n+PONG\r\n", ErrorKind::Unavailable),
+            (b"+OK\r\n$1\r\nv\r\n+PONG\r\n", ErrorKind::Unavailable),
         ] {
             let failure = outcome(answers).await.unwrap_err();
             assert_eq!(failure.kind, kind, "{failure}");

@@ -243,8 +243,8 @@ impl Link {
         }
     }
 
-    pub(crate) fn call_timeout(&self) -> Duration {
-        self.shared.transport.options.call_timeout
+    pub(crate) fn patience(&self) -> Duration {
+        self.shared.transport.options.patience()
     }
 
     /// Ends the connection and the task; calls under way end at once.

@@ -89,7 +89,7 @@ impl Shape {
             Some(Frame::Error(_)) => Ok(()),
             Some(frame) => match self {
                 Self::Value => text(frame).map(drop),
-                Self::Values(count) => texts(frame, count).map(drop),
+                Self::Values(count) => each_text(frame, count, |_| ()),
                 Self::Written => written(frame).map(drop),
                 Self::Done => done(frame),
                 Self::AllDone(count) => all_done(frame, count),
@@ -116,8 +116,11 @@ pub(crate) fn bytes(frame: Frame<'_>) -> Reply<Option<Bytes>> {
 
 /// As many values as keys were asked for, as `MGET` answers.
 pub(crate) fn values(frame: Frame<'_>, count: usize) -> Reply<Vec<Option<Bytes>>> {
-    let texts = texts(frame, count)?.into_iter();
-    Ok(texts.map(|text| text.map(Bytes::copy_from_slice)).collect())
+    let mut values = Vec::with_capacity(count);
+    each_text(frame, count, |text| {
+        values.push(text.map(Bytes::copy_from_slice))
+    })?;
+    Ok(values)
 }
 
 fn text(frame: Frame<'_>) -> Reply<Option<&[u8]>> {
@@ -128,9 +131,13 @@ fn text(frame: Frame<'_>) -> Reply<Option<&[u8]>> {
     }
 }
 
-fn texts(frame: Frame<'_>, count: usize) -> Reply<Vec<Option<&[u8]>>> {
+/// Hands each of `count` texts to `take`.
+fn each_text(frame: Frame<'_>, count: usize, mut take: impl FnMut(Option<&[u8]>)) -> Reply<()> {
     match frame {
-        Frame::Array(values) if values.len() == count => values.into_iter().map(text).collect(),
+        Frame::Array(values) if values.len() == count => {
+            let mut values = values.into_iter();
+            values.try_for_each(|value| text(value).map(&mut take))
+        }
         other => Err(refusal(other)),
     }
 }

@@ -54,8 +54,8 @@ pub(crate) struct Session<'a> {
     sent: VecDeque<Sent>,
     out: Outgoing,
     next_question: Instant,
-    /// Since when an answer to a question is due. What arrives meanwhile is a sign of life and begins
-    /// the wait anew, since a long message may stand before the answer.
+    /// Since when an answer to a question is due. Each [`SIGN_OF_LIFE`] that arrives meanwhile begins the
+    /// wait anew, since a long message may stand before the answer.
     asked: Option<Instant>,
     /// How many bytes have arrived since then.
     heard: usize,

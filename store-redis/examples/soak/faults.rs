@@ -170,6 +170,10 @@ impl Stage {
                     drop(server.command(&["SCRIPT", "KILL"]));
                     sleep(Duration::from_millis(5)).await;
                 }
+                let ended = script.await?.map_err(|error| error.to_string());
+                if !ended.as_ref().is_err_and(|error| error.contains("killed")) {
+                    return Err(format!("the script was not killed: {ended:?}").into());
+                }
             }
             Fault::OutOfMemory => {
                 server.command(&["CONFIG", "SET", "maxmemory", "1"])?;

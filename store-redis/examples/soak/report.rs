@@ -28,8 +28,8 @@ pub(crate) struct Report {
     sent: u64,
     doubtful: usize,
     followers: Vec<Follower>,
-    /// Megabytes at the most, and at the end.
-    memory: (u64, u64),
+    /// Megabytes at the most, and at the end, where they are known.
+    memory: Option<(u64, u64)>,
     violations: Vec<String>,
 }
 
@@ -46,14 +46,14 @@ impl Report {
             sent: 0,
             doubtful: 0,
             followers: Vec::new(),
-            memory: (0, 0),
+            memory: None,
             violations,
         }
     }
 
     /// Takes how many megabytes the process grew by, at the most and at the end.
     pub(crate) fn take_memory(&mut self, peak: u64, kept: u64) {
-        self.memory = (peak, kept);
+        self.memory = Some((peak, kept));
         if peak > MEMORY_LIMIT {
             self.violations
                 .push(format!("{peak} MB more, where {MEMORY_LIMIT} are allowed"));
@@ -145,10 +145,12 @@ impl Report {
             sum(|follower| follower.duplicates),
             sum(|follower| follower.disorders),
         );
-        let (peak, kept) = self.memory;
-        println!(
-            "\nmemory: {peak} MB more at the most, of {MEMORY_LIMIT}; {kept} MB more at the end"
-        );
+        match self.memory {
+            Some((peak, kept)) => println!(
+                "\nmemory: {peak} MB more at the most, of {MEMORY_LIMIT}; {kept} MB more at the end"
+            ),
+            None => println!("\nmemory: NOT measured, which takes Linux"),
+        }
         println!(
             "\nviolations: {} (seed {})",
             self.violations.len(),

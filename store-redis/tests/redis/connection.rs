@@ -377,13 +377,25 @@ fn closing_beside_a_runtime_that_is_not_run_ends_and_says_so() {
         let (one, other) = tokio::join!(driver.close(), driver.close());
         for closed in [one, other] {
             let error = closed.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
             assert!(error.to_string().contains("runtime"), "{error}");
         }
         let refused = driver.get("k").await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Closed, "{refused}");
     });
     first.block_on(driver.close()).unwrap();
+}
+
+#[test]
+fn a_driver_is_closed_also_outside_of_a_runtime() {
+    let server = Server::start(&[]);
+    let runtime = runtime();
+    let driver = runtime.block_on(server.connect());
+    assert!(driver.close().now_or_never().is_none(), "its tasks run yet");
+    let refused = runtime.block_on(driver.get("k")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Closed, "{refused}");
+    drop(runtime);
+    driver.close().now_or_never().unwrap().unwrap();
 }
 
 #[test]
