@@ -35,8 +35,10 @@ use crate::turn::{self, ONE_KEY, Turn};
 /// happened wholly or not at all, and a loop of calls starves nobody. It yields after about 8,000
 /// keys or messages. A publisher also yields where half of a ring (`channel_capacity`) is unread, and
 /// a subscriber after half of a ring or 128 messages, if that is more, so that subscribers on the
-/// same thread keep up. `get` may look when it is called, and not
-/// only when it is polled; an entry has died by the time at which it is polled.
+/// same thread keep up.
+///
+/// `get` may look when it is called, and not only when it is polled; whether an entry has died is told
+/// by the time at which it is polled.
 ///
 /// ```
 /// use store_core::{Condition, Expiry, StoreAdapter};
