@@ -96,15 +96,16 @@ impl Connection {
         answer.map_err(Silence::Lost)
     }
 
-    /// Asks `question` beside the calls, without a permit, and reads the answer with `read`.
+    /// Asks `question` beside the calls, without a permit of theirs, and reads the answer with `read`.
     pub(crate) async fn ask<T>(
         &self,
         (question, shape): Question,
+        mut permit: Permit,
         read: impl FnOnce(Frame<'_>) -> Result<T, Refusal>,
         deadline: Instant,
     ) -> Result<Result<T, Refusal>, Silence> {
         let packed = question.get_packed_command();
-        let answer = self.send(packed, shape, &mut None, deadline).await?;
+        let answer = self.send(packed, shape, &mut permit, deadline).await?;
         let frame = shape.answer(&answer).ok_or(Refusal::Malformed);
         Ok(frame.and_then(read))
     }

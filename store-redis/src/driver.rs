@@ -15,8 +15,10 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::hub::Hub;
+use crate::lane::Purpose;
 use crate::link::Link;
 use crate::options::RedisOptions;
+use crate::readers::Readers;
 use crate::registry::Kind;
 use crate::transport::Transport;
 use crate::{command, error, reply};
@@ -42,6 +44,7 @@ const MAX_BATCH: usize = 500_000;
 pub struct RedisDriver {
     pub(crate) link: Link,
     hub: Hub,
+    pub(crate) readers: Readers,
 }
 
 impl RedisDriver {
@@ -85,9 +88,10 @@ impl RedisDriver {
             ));
         }
         let transport = Arc::new(Transport::new(options)?);
-        let link = Link::connect(Arc::clone(&transport)).await?;
-        let hub = Hub::new(transport);
-        Ok(Self { link, hub })
+        let link = Link::connect(Arc::clone(&transport), Purpose::Commands).await?;
+        let hub = Hub::new(Arc::clone(&transport));
+        let readers = Readers::new(transport);
+        Ok(Self { link, hub, readers })
     }
 }
 
@@ -226,7 +230,8 @@ impl StoreAdapter for RedisDriver {
     }
 
     async fn close(&self) -> Result<()> {
-        let mut closed = pin!(async { tokio::join!(self.hub.close(), self.link.close()) });
+        let mut closed =
+            pin!(async { tokio::join!(self.hub.close(), self.link.close(), self.readers.close()) });
         // With this everything is closed; what follows waits for its end. The tasks end where they run,
         // which may be a runtime that nobody drives at the moment.
         let has_ended = poll_fn(|context| Poll::Ready(closed.as_mut().poll(context).is_ready()));

@@ -387,5 +387,10 @@ pub(crate) fn connection_lost(cause: &str) -> Failure {
     )
 }
 
+/// Who follows the commands leaves its server.
+pub(crate) fn commands_have_moved() -> Failure {
+    connection_lost("the commands have left this server")
+}
+
 #[cfg(test)]
 mod tests;

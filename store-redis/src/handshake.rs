@@ -6,10 +6,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::credentials::Credentials;
 use crate::error::{self, Failure};
+use crate::lane::Purpose;
 use crate::options::{Protocol, RedisOptions};
 use crate::reply;
 use crate::resp::{self, Frame};
-use crate::transport::{Purpose, Socket};
+use crate::transport::Socket;
 
 /// What the server's answer to a step of the handshake must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +131,7 @@ fn steps(
             steps.push((Step::OptionalRole, cmd("ROLE")));
         }
     }
-    if purpose == Purpose::Commands && options.database != 0 {
+    if purpose != Purpose::PubSub && options.database != 0 {
         let mut select = cmd("SELECT");
         select.arg(options.database);
         steps.push((Step::Required, select));
@@ -224,10 +225,12 @@ mod tests {
             sent(&plain, Purpose::Commands),
             "HELLO 3 SETNAME igniter-store PING"
         );
-        assert_eq!(
-            sent(&full, Purpose::Commands),
-            "HELLO 3 AUTH app pw SETNAME igniter-store SELECT 2 PING"
-        );
+        for purpose in [Purpose::Commands, Purpose::Reader] {
+            assert_eq!(
+                sent(&full, purpose),
+                "HELLO 3 AUTH app pw SETNAME igniter-store SELECT 2 PING"
+            );
+        }
         assert_eq!(
             sent(&resp2, Purpose::Commands),
             "AUTH app pw CLIENT SETNAME igniter-store ROLE SELECT 2 PING"

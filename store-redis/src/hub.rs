@@ -5,24 +5,24 @@
 //! what is said on one connection is the session's.
 
 use std::fmt;
-use std::future::pending;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use store_core::{Error, RawEvent, RawSubscription, Result};
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::error::{self, Failure};
+use crate::lane::{Lane, Purpose};
 use crate::permits::{NoPermit, Permits};
 use crate::registry::{Kind, Registry};
 use crate::ring::Ring;
 use crate::session::Session;
 use crate::task::Task;
-use crate::transport::{Place, Purpose, Transport};
+use crate::transport::Transport;
 
 /// The subscriptions of a driver. Its task ends when the hub is closed or dropped.
 pub(crate) struct Hub {
@@ -186,40 +186,22 @@ impl Drop for End {
     }
 }
 
-/// Resolves once the commands are connected to another address than `before`.
-async fn has_moved(mut commands: watch::Receiver<Place>, before: Place) {
-    let moved = commands.wait_for(|place| place.is_elsewhere(&before));
-    if moved.await.is_err() {
-        // Their transport is gone, and everything with it.
-        pending::<()>().await;
-    }
-}
-
 /// Keeps a connection for as long as anybody listens. Dropping this future closes it.
 async fn run(shared: Arc<Shared>) {
     let _end = End(Arc::clone(&shared));
+    let mut lane = Lane::new(Arc::clone(&shared.transport), Purpose::PubSub);
     let mut backoff = Backoff::new();
     loop {
         while !shared.registry().is_wanted() {
             *shared.trouble() = None;
             shared.work.notified().await;
         }
-        // From before the attempt on, so that nothing changes unnoticed.
-        let commands = shared.transport.commands.subscribe();
-        let place = *commands.borrow();
-        let has_moved = || has_moved(commands.clone(), place);
-        let opened = tokio::select! {
-            opened = shared.transport.open(Purpose::PubSub) => opened,
-            // Where the commands were, nobody may be any more.
-            () = has_moved() => continue,
-        };
-        let (cause, wait) = match opened {
-            Ok((socket, peer)) => {
+        let (cause, wait) = match lane.open().await {
+            Ok(socket) => {
                 let began = Instant::now();
                 shared.registry().connected();
                 *shared.trouble() = None;
-                let mut session = Session::new(&shared, peer, commands.clone());
-                let cause = session.serve(socket).await;
+                let cause = Session::new(&shared, &mut lane).serve(socket).await;
                 shared.registry().connection_lost();
                 // A server that confirms and hangs up is asked for all of it each time.
                 backoff.ended(false, began.elapsed());
@@ -231,10 +213,7 @@ async fn run(shared: Arc<Shared>) {
             }
         };
         *shared.trouble() = shared.registry().is_wanted().then_some(cause);
-        tokio::select! {
-            () = sleep(wait) => {}
-            () = has_moved() => {}
-        }
+        lane.pause(wait).await;
     }
 }
 

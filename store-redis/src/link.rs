@@ -15,17 +15,22 @@ use crate::backoff::Backoff;
 use crate::command::{self, Effect, Request};
 use crate::connection::{Connection, Silence};
 use crate::error::{self, Failure, Remedy};
+use crate::lane::{Lane, Purpose};
 use crate::permits::{NoPermit, Permits};
 use crate::queue::Loss;
 use crate::reply::{self, Refusal};
 use crate::resp::Frame;
 use crate::supervisor::supervise;
 use crate::task::Task;
-use crate::transport::{Purpose, Transport};
+use crate::transport::Transport;
 
 /// What must be left of the time of a call for it to be sent again: a refusal is certain, and a
 /// write without an answer is not.
 const TIME_FOR_AN_ANSWER: Duration = Duration::from_millis(50);
+
+/// How many questions for the health may be on their way. They have permits of their own, so that they
+/// are asked however many calls there are.
+const QUESTIONS: usize = 64;
 
 /// One connection at a time, replaced for ever when it is lost.
 ///
@@ -42,6 +47,8 @@ pub(crate) struct Shared {
     /// so that a server that is gone holds up no more calls than one that is slow, and leaves it
     /// with its request if it does not wait for the answer.
     permits: Permits,
+    /// Those of questions for the health.
+    questions: Permits,
     state: watch::Sender<State>,
 }
 
@@ -60,21 +67,22 @@ pub(crate) enum State {
 }
 
 impl Link {
-    /// Connects once, and from then on keeps a connection.
+    /// Connects once, and from then on keeps a connection for `purpose`.
     ///
     /// # Errors
     ///
     /// What kept the first attempt from succeeding.
-    pub(crate) async fn connect(transport: Arc<Transport>) -> Result<Self> {
-        let opened = transport.open(Purpose::Commands).await;
-        let (socket, _) = opened.map_err(Failure::into_error)?;
+    pub(crate) async fn connect(transport: Arc<Transport>, purpose: Purpose) -> Result<Self> {
+        let mut lane = Lane::new(Arc::clone(&transport), purpose);
+        let socket = lane.open().await.map_err(Failure::into_error)?;
         let (connection, wire) = Connection::new(socket, 1);
         let shared = Arc::new(Shared {
             permits: Permits::new(transport.options.max_in_flight),
+            questions: Permits::new(QUESTIONS),
             state: watch::Sender::new(State::Up(Arc::clone(&connection))),
             transport,
         });
-        let task = Task::spawn(supervise(Arc::clone(&shared), connection, wire));
+        let task = Task::spawn(supervise(Arc::clone(&shared), lane, connection, wire));
         Ok(Self { shared, task })
     }
 
@@ -208,7 +216,7 @@ impl Link {
         }
     }
 
-    /// The state of the connection, asked for with a `PING`, which needs no permit.
+    /// The state of the connection, asked for with a `PING`, which needs no permit of the calls.
     pub(crate) async fn health(&self) -> Health {
         let state = self.shared.state.borrow().clone();
         let health = match state {
@@ -223,9 +231,17 @@ impl Link {
     async fn ask(&self, connection: &Connection) -> Health {
         let call_timeout = self.shared.transport.options.call_timeout;
         let start = Instant::now();
-        // Not for the role, which a server also says while it is busy or loads.
-        let asked = connection.ask(command::ping(), reply::pong, start + call_timeout);
-        match asked.await {
+        let deadline = start + call_timeout;
+        let answer = match self.shared.questions.acquire(deadline).await {
+            // Not for the role, which a server also says while it is busy or loads.
+            Ok(permit) => {
+                let asked = connection.ask(command::ping(), Some(permit), reply::pong, deadline);
+                asked.await
+            }
+            Err(NoPermit::Closed) => Err(Silence::Lost(Loss::Unsent)),
+            Err(NoPermit::Late) => Err(Silence::Late { was_sent: false }),
+        };
+        match answer {
             Ok(Ok(())) => Health::up(start.elapsed()),
             Ok(Err(Refusal::Error(error))) => Health::down(error.to_string()),
             Ok(Err(Refusal::Malformed)) => {
@@ -251,6 +267,12 @@ impl Link {
     pub(crate) async fn close(&self) {
         self.shared.close();
         self.task.end().await;
+    }
+
+    /// As [`close`](Self::close), without waiting for the end.
+    pub(crate) fn abort(&self) {
+        self.shared.close();
+        self.task.abort();
     }
 
     /// The right to have a call in flight, waited for until `deadline`.
@@ -364,10 +386,9 @@ impl Shared {
         let generation = self.generation();
         self.enter(State::Closed { generation });
         self.permits.close();
+        self.questions.close();
     }
 }
 
-#[cfg(test)]
-mod lanes;
 #[cfg(test)]
 mod tests;

@@ -4,25 +4,24 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use redis::cmd;
 use store_core::ErrorKind;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
-use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use crate::command;
 use crate::error::{self, Failure};
 use crate::hub::Shared;
+use crate::lane::Lane;
 use crate::options::Protocol;
 use crate::registry::{Command, Kind};
 use crate::reply;
 use crate::resp::{self, Frame, PUSH};
-use crate::transport::{Place, Socket};
+use crate::transport::Socket;
 
 /// How often the server is asked whether it is still there.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -66,22 +65,16 @@ pub(crate) struct Session<'a> {
     refused_until: Option<Instant>,
     /// Since others had their turn.
     deliveries: usize,
-    peer: Option<SocketAddr>,
-    commands: watch::Receiver<Place>,
+    lane: &'a mut Lane,
 }
 
 impl<'a> Session<'a> {
-    /// Makes the session of a connection to `peer`.
-    pub(crate) fn new(
-        shared: &'a Shared,
-        peer: Option<SocketAddr>,
-        commands: watch::Receiver<Place>,
-    ) -> Self {
+    /// Makes the session of the last connection of `lane`.
+    pub(crate) fn new(shared: &'a Shared, lane: &'a mut Lane) -> Self {
         let options = &shared.transport.options;
         Self {
             shared,
-            peer,
-            commands,
+            lane,
             asks_role: options.protocol == Protocol::Resp3 && !options.allow_replica,
             sent: VecDeque::new(),
             out: Outgoing::default(),
@@ -126,11 +119,7 @@ impl<'a> Session<'a> {
             tokio::select! {
                 biased;
                 // Before reading, which may go on for ever.
-                Ok(()) = self.commands.changed() => {
-                    if self.commands.borrow().forbids(self.peer) {
-                        return error::connection_lost("the commands have gone to another server");
-                    }
-                }
+                () = self.lane.must_leave() => return error::commands_have_moved(),
                 // Before reading as well, or nobody could leave while much arrives.
                 written = self.out.write(&mut writer), if !self.out.is_written() => {
                     if let Err(cause) = written {

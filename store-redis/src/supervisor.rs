@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store_core::ErrorKind;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::command;
 use crate::connection::{Connection, Silence};
 use crate::error::{self, Failure};
+use crate::lane::Lane;
 use crate::link::{Shared, State};
 use crate::options::RedisOptions;
 use crate::reply::{self, Refusal};
-use crate::transport::Purpose;
 use crate::wire::Wire;
 
 /// How often the server is asked whether it is still there, and a master, busy or idle.
@@ -28,6 +28,7 @@ const LATEST: u32 = 2;
 /// Runs for ever. Dropping this future closes the socket.
 pub(crate) async fn supervise(
     shared: Arc<Shared>,
+    mut lane: Lane,
     mut connection: Arc<Connection>,
     mut wire: Wire,
 ) {
@@ -35,7 +36,7 @@ pub(crate) async fn supervise(
     let mut backoff = Backoff::new();
     loop {
         let began = Instant::now();
-        let cause = until_lost(&shared, &connection, &mut wire).await;
+        let cause = until_lost(&shared, &mut lane, &connection, &mut wire).await;
         let generation = connection.generation;
         shared.enter(State::Down { cause, generation });
         let is_demoted = connection.is_demoted();
@@ -43,29 +44,39 @@ pub(crate) async fn supervise(
         // The socket is closed before the next one is opened.
         drop(wire);
         if is_demoted {
-            shared.transport.met_replica();
+            lane.met_replica();
         }
-        (connection, wire) = replace(&shared, generation, &mut backoff).await;
+        (connection, wire) = replace(&shared, &mut lane, generation, &mut backoff).await;
         shared.enter(State::Up(Arc::clone(&connection)));
     }
 }
 
 /// Drives `connection` until it must be given up, and answers why.
-async fn until_lost(shared: &Shared, connection: &Connection, wire: &mut Wire) -> Failure {
+async fn until_lost(
+    shared: &Shared,
+    lane: &mut Lane,
+    connection: &Connection,
+    wire: &mut Wire,
+) -> Failure {
     let options = &shared.transport.options;
     let patience = options.patience();
     let watch = async {
-        tokio::select! {
-            () = connection.demotion() => {
-                // The server answers in order, so with this answer all calls have theirs.
-                let deadline = Instant::now() + patience;
-                let _ = connection.ask(command::ping(), reply::pong, deadline).await;
-                error::replica(options)
-            }
+        let cause = tokio::select! {
+            () = connection.demotion() => error::replica(options),
+            () = lane.must_leave() => error::commands_have_moved(),
             () = silence(connection, options) => {
-                error::connection_lost("the server did not answer")
+                return error::connection_lost("the server did not answer");
             }
-        }
+        };
+        shared.enter(State::Down {
+            cause: cause.clone(),
+            generation: connection.generation,
+        });
+        // The server answers in order, so with this answer all calls have theirs.
+        let deadline = Instant::now() + patience;
+        let asked = connection.ask(command::ping(), None, reply::pong, deadline);
+        let _ = asked.await;
+        cause
     };
     tokio::select! {
         // Reading first: what has arrived counts before what seems to be missing.
@@ -88,9 +99,11 @@ async fn silence(connection: &Connection, options: &RedisOptions) {
         let answer = async move {
             if asks_role {
                 let role = command::role(options.protocol);
-                connection.ask(role, reply::is_replica, latest).await
+                connection.ask(role, None, reply::is_replica, latest).await
             } else {
-                let pong = connection.ask(command::ping(), reply::pong, latest).await;
+                let pong = connection
+                    .ask(command::ping(), None, reply::pong, latest)
+                    .await;
                 pong.map(|pong| pong.map(|()| false))
             }
         };
@@ -121,14 +134,15 @@ async fn silence(connection: &Connection, options: &RedisOptions) {
 /// Tries to connect until it succeeds.
 async fn replace(
     shared: &Shared,
+    lane: &mut Lane,
     generation: u64,
     backoff: &mut Backoff,
 ) -> (Arc<Connection>, Wire) {
     let mut wait = backoff.next_wait();
     loop {
-        sleep(wait).await;
-        match shared.transport.open(Purpose::Commands).await {
-            Ok((socket, _)) => return Connection::new(socket, generation + 1),
+        lane.pause(wait).await;
+        match lane.open().await {
+            Ok(socket) => return Connection::new(socket, generation + 1),
             Err(cause) => {
                 wait = backoff.next_wait_after(&cause);
                 shared.enter(State::Down { cause, generation });
@@ -143,6 +157,7 @@ mod tests {
 
     use futures_util::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::sleep;
 
     use super::*;
     use crate::options::Protocol;
@@ -157,7 +172,7 @@ mod tests {
         let (client, mut server) = duplex(64 << 10);
         let (connection, mut wire) = Connection::new(Box::new(client), 1);
         let deadline = Instant::now() + options.patience();
-        let mut question = Box::pin(connection.ask(command::ping(), reply::pong, deadline));
+        let mut question = Box::pin(connection.ask(command::ping(), None, reply::pong, deadline));
         assert!((&mut question).now_or_never().is_none());
         assert!((&mut wire).now_or_never().is_none());
         // Who asked is gone, and the server answers all the same.

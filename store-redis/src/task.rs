@@ -1,21 +1,33 @@
 //! A task that belongs to somebody.
 
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// A task that ends, at the latest, when this is dropped.
-pub(crate) struct Task(Mutex<Option<JoinHandle<()>>>);
+pub(crate) struct Task {
+    running: Mutex<Option<JoinHandle<()>>>,
+    abort: AbortHandle,
+}
 
 impl Task {
     pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(Mutex::new(Some(tokio::spawn(work))))
+        let running = tokio::spawn(work);
+        Self {
+            abort: running.abort_handle(),
+            running: Mutex::new(Some(running)),
+        }
+    }
+
+    /// Has the task end where it stands.
+    pub(crate) fn abort(&self) {
+        self.abort.abort();
     }
 
     /// Ends the task, and resolves when everything that it held is dropped.
     pub(crate) async fn end(&self) {
-        let mut task = self.0.lock().await;
+        self.abort();
+        let mut task = self.running.lock().await;
         if let Some(running) = &mut *task {
-            running.abort();
             // That it was cancelled is no news.
             let _ = running.await;
             *task = None;
@@ -25,9 +37,7 @@ impl Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        if let Some(running) = self.0.get_mut() {
-            running.abort();
-        }
+        self.abort();
     }
 }
 

@@ -267,7 +267,7 @@ async fn an_answer_that_does_not_fit_a_sign_of_life_ends_the_connection() {
         ("$4\r\nPONG\r\n", false),
     ] {
         let (connection, mut server, wire) = connected(4096);
-        let asked = connection.ask(command::ping(), reply::pong, soon());
+        let asked = connection.ask(command::ping(), None, reply::pong, soon());
         let (asked, ()) = tokio::join!(asked, async {
             expect(&mut server, b"*1\r\n$4\r\nPING\r\n").await;
             server.write_all(answer.as_bytes()).await.unwrap();

@@ -6,7 +6,7 @@ use store_core::RawEvent;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::options::{Protocol, RedisOptions};
@@ -38,8 +38,8 @@ fn session(shared: &Arc<Shared>) -> (JoinHandle<Failure>, DuplexStream) {
     let (client, server) = duplex(4096);
     let shared = Arc::clone(shared);
     let session = tokio::spawn(async move {
-        let commands = shared.transport.commands.subscribe();
-        let mut session = Session::new(&shared, None, commands);
+        let mut lane = Lane::new(Arc::clone(&shared.transport), Purpose::PubSub);
+        let mut session = Session::new(&shared, &mut lane);
         session.serve(Box::new(client)).await
     });
     (session, server)
@@ -301,10 +301,11 @@ async fn what_the_commands_learn_while_a_connection_is_opened_is_heeded() {
         .unix_socket(&path)
         .call_timeout(Duration::from_secs(10));
     let transport = Arc::new(Transport::new(options).unwrap());
-    let hub = Hub::new(Arc::clone(&transport));
+    let commands = Lane::new(Arc::clone(&transport), Purpose::Commands);
+    let hub = Hub::new(transport);
     let serve = async {
         let (mut first, _) = listener.accept().await.unwrap();
-        transport.met_replica();
+        commands.met_replica();
         first.write_all(GREETING).await.unwrap();
         let mut received = String::new();
         first.read_to_string(&mut received).await.unwrap();
@@ -336,13 +337,14 @@ async fn an_attempt_to_connect_is_given_up_where_the_commands_have_gone_elsewher
         .connect_timeout(Duration::from_secs(3600))
         .call_timeout(Duration::from_secs(3600));
     let transport = Arc::new(Transport::new(options).unwrap());
-    let hub = Hub::new(Arc::clone(&transport));
+    let commands = Lane::new(Arc::clone(&transport), Purpose::Commands);
+    let hub = Hub::new(transport);
     let soon = Duration::from_secs(10);
     tokio::select! {
         _ = hub.subscribe(Kind::Channel, "c") => panic!("nobody answers"),
         (_socket, _) = async {
             let waits = silent.accept().await.unwrap();
-            transport.note(other.local_addr().ok(), &Ok(()));
+            commands.note(other.local_addr().ok(), &Ok(()));
             timeout(soon, other.accept()).await.unwrap().unwrap();
             waits
         } => {}

@@ -1,7 +1,7 @@
 use std::future::ready;
 
 use futures_util::FutureExt;
-use store_core::ErrorKind;
+use store_core::{ErrorKind, HealthState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{advance, sleep_until};
 
@@ -13,6 +13,7 @@ fn linked(options: RedisOptions) -> (Link, DuplexStream) {
     let (connection, server) = connected(1);
     let shared = Arc::new(Shared {
         permits: Permits::new(options.max_in_flight),
+        questions: Permits::new(QUESTIONS),
         state: watch::Sender::new(State::Up(connection)),
         transport: Arc::new(Transport::new(options).unwrap()),
     });
@@ -186,6 +187,40 @@ async fn who_waits_in_vain_has_the_connection_looked_into() {
     assert!(is_suspected(), "by a question for the health");
 }
 
+#[tokio::test(start_paused = true)]
+async fn questions_for_the_health_that_are_given_up_have_a_bound() {
+    let (link, mut server) = linked(RedisOptions::new().max_in_flight(1));
+    let mut call = Box::pin(count(&link, "n"));
+    assert!((&mut call).now_or_never().is_none());
+    let mut pings = 0;
+    for _ in 0..2 * QUESTIONS {
+        let mut health = Box::pin(link.health());
+        assert!((&mut health).now_or_never().is_none());
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+            if let Some(arrived) = arrives(&mut server).now_or_never() {
+                pings += arrived.matches("PING").count();
+            }
+        }
+    }
+    assert_eq!(pings, QUESTIONS);
+    assert!(!link.health().await.is_up(), "within the time of a call");
+    server.write_all(b":1\r\n").await.unwrap();
+    server
+        .write_all(&b"+PONG\r\n".repeat(QUESTIONS))
+        .await
+        .unwrap();
+    tokio::task::yield_now().await;
+    let pong = async {
+        assert_eq!(arrives(&mut server).await, "*1\r\n$4\r\nPING\r\n");
+        server.write_all(b"+PONG\r\n").await.unwrap();
+    };
+    let (health, ()) = tokio::join!(link.health(), pong);
+    assert!(health.is_up(), "{health:?}");
+    link.close().await;
+    assert_eq!(link.health().await.state, HealthState::Closed);
+}
+
 #[cfg(unix)]
 #[tokio::test(start_paused = true)]
 async fn a_replica_is_left_once_it_has_answered_what_it_was_asked() {
@@ -195,7 +230,8 @@ async fn a_replica_is_left_once_it_has_answered_what_it_was_asked() {
     let (client, mut server) = duplex(4096);
     let (connection, wire) = Connection::new(Box::new(client), 2);
     link.shared.enter(State::Up(Arc::clone(&connection)));
-    link.task = Task::spawn(supervise(Arc::clone(&link.shared), connection, wire));
+    let lane = Lane::new(Arc::clone(&link.shared.transport), Purpose::Commands);
+    link.task = Task::spawn(supervise(Arc::clone(&link.shared), lane, connection, wire));
     let serve = async {
         let mut requests = String::new();
         while requests.matches("INCRBY").count() < 2 {

@@ -9,6 +9,7 @@ use tokio::task::coop::poll_proceed;
 use tokio::time::timeout;
 
 use super::*;
+use crate::lane::Purpose;
 use crate::options::RedisOptions;
 use crate::transport::Transport;
 
@@ -66,8 +67,8 @@ async fn what_was_put_off_is_asked_for_again_although_there_is_always_something_
         ]),
         due: VecDeque::new(),
     };
-    let commands = shared.transport.commands.subscribe();
-    let mut session = Session::new(&shared, None, commands);
+    let mut lane = Lane::new(Arc::clone(&shared.transport), Purpose::PubSub);
+    let mut session = Session::new(&shared, &mut lane);
     let patience = Duration::from_secs(10);
     tokio::select! {
         cause = session.serve(Box::new(socket)) => panic!("{cause}"),
@@ -85,8 +86,8 @@ async fn a_replica_is_left_although_there_is_always_something_to_read() {
         answers: VecDeque::from([b"%1\r\n$4\r\nrole\r\n$7\r\nreplica\r\n".as_slice()]),
         due: VecDeque::new(),
     };
-    let commands = shared.transport.commands.subscribe();
-    let mut session = Session::new(&shared, None, commands);
+    let mut lane = Lane::new(Arc::clone(&shared.transport), Purpose::PubSub);
+    let mut session = Session::new(&shared, &mut lane);
     let served = session.serve(Box::new(socket));
     let cause = timeout(Duration::from_secs(10), served).await.unwrap();
     assert!(cause.to_string().contains("is a replica"), "{cause}");
