@@ -37,7 +37,8 @@ const MAX_BATCH: usize = 500_000;
 /// it ends them and their tasks. So does the end of the runtime that the driver was connected on:
 /// calls from another one are then [`ErrorKind::Closed`]. Where that runtime is not run at the moment,
 /// closing is [`ErrorKind::Indeterminate`] after 500 ms, or the call timeout if that is longer: the driver
-/// is closed, and its connections end when that runtime is run again. Cancelling a call does not disturb the
+/// is closed, and its connections end when that runtime is run again. Who closes it outside of any runtime, where there
+/// is no timer, waits for that. Cancelling a call does not disturb the
 /// others: it may still be applied. Calls set timers, so they panic outside of a tokio runtime that has
 /// them.
 #[derive(Debug)]

@@ -204,13 +204,33 @@ fn general(code: &str, detail: &str) -> (ErrorKind, String) {
     if has("Protocol error") {
         return (
             ErrorKind::Indeterminate,
-            format!("Redis could not read the request and dropped the connection: {detail}"),
+            format!(
+                "Redis could not read the request and dropped the connection: {}",
+                shown(detail)
+            ),
         );
     }
+    let refusal = format!("{code} {detail}");
     (
         ErrorKind::Backend,
-        format!("Redis answered with an error: {code} {detail}"),
+        format!("Redis answered with an error: {}", shown(&refusal)),
     )
+}
+
+/// A text of the server that nobody here knows, as far as it may go into a message and a log.
+fn shown(text: &str) -> String {
+    const LONGEST: usize = 500;
+    let mut shown = String::new();
+    for char in text.chars().take(LONGEST) {
+        match char.is_control() {
+            true => shown.extend(char.escape_default()),
+            false => shown.push(char),
+        }
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push_str("...");
+    }
+    shown
 }
 
 /// What helps against a refusal that proves that nothing was executed.
@@ -282,8 +302,8 @@ pub(crate) fn too_many_calls(options: &RedisOptions) -> Error {
     Error::new(
         ErrorKind::Unavailable,
         format!(
-            "{max_in_flight} others (max_in_flight) were waiting for Redis already, and none of \
-             them ended within {call_timeout:?}; try again"
+            "{max_in_flight} others (max_in_flight) were waiting for Redis already, and those before \
+             this one were not all answered within {call_timeout:?}; try again"
         ),
     )
 }

@@ -27,6 +27,9 @@ enum Step {
     Alive,
 }
 
+/// No answer to a step is longer: that to `HELLO` is some hundred bytes, and a line for each module.
+const LONGEST: usize = 64 << 10;
+
 /// Sends all steps at once and reads as many answers.
 pub(crate) async fn shake_hands(
     socket: &mut (impl Socket + ?Sized),
@@ -54,6 +57,10 @@ pub(crate) async fn shake_hands(
                 received.advance(length);
                 break;
             }
+            if received.len() > LONGEST {
+                let cause = "the answer is longer than any of Redis's";
+                return Err(error::handshake(options, cause));
+            }
             let read = socket.read_buf(&mut received).await;
             let cause = match (&sent, &read) {
                 (_, Ok(1..)) => continue,
@@ -79,14 +86,16 @@ fn check(
     credentials: Option<&Credentials>,
 ) -> Result<(), Failure> {
     let Frame::Error(line) = frame else {
-        let asked = matches!(step, Step::Role | Step::OptionalRole) && !options.allow_replica;
-        return match reply::is_replica(frame) {
-            Ok(true) if asked => Err(error::replica(options)),
-            // As later on the connection.
-            Err(_) if asked => Err(error::handshake(
-                options,
-                "an answer did not fit its command",
-            )),
+        // As later on the connection.
+        let unfit = |_| error::handshake(options, "an answer did not fit its command");
+        return match step {
+            Step::Role | Step::OptionalRole if !options.allow_replica => {
+                match reply::is_replica(frame).map_err(unfit)? {
+                    true => Err(error::replica(options)),
+                    false => Ok(()),
+                }
+            }
+            Step::Alive => reply::pong(frame).map_err(unfit),
             _ => Ok(()),
         };
     };
@@ -263,6 +272,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_server_that_goes_on_and_on_is_none() {
+        let (mut client, mut server) = duplex(4096);
+        let options = RedisOptions::new();
+        let flood = async {
+            let _ = server.write_all(b"$500000000\r\n").await;
+            while server.write_all(&[b'x'; 4096]).await.is_ok() {}
+        };
+        let shaken = shake_hands(&mut client, &options, None, Purpose::Commands);
+        tokio::select! {
+            shaken = shaken => {
+                let failure = shaken.unwrap_err().to_string();
+                assert!(failure.contains("longer than"), "{failure}");
+            }
+            () = flood => panic!("it listens on"),
+        }
+    }
+
+    #[tokio::test]
     async fn a_server_that_refuses_is_not() {
         for (answers, kind) in [
             (
@@ -281,6 +308,7 @@ mod tests {
                 ErrorKind::Unavailable,
             ),
             (b"+OK\r\n:1\r\n+PONG\r\n", ErrorKind::Unavailable),
+            (b"+OK\r\n*0\r\n+OK\r\n", ErrorKind::Unavailable),
             (b"+OK\r\n$1\r\nv\r\n+PONG\r\n", ErrorKind::Unavailable),
         ] {
             let failure = outcome(answers).await.unwrap_err();

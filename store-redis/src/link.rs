@@ -28,10 +28,6 @@ use crate::transport::Transport;
 /// write without an answer is not.
 const TIME_FOR_AN_ANSWER: Duration = Duration::from_millis(50);
 
-/// How many questions for the health may be on their way. They have permits of their own, so that they
-/// are asked however many calls there are.
-const QUESTIONS: usize = 64;
-
 /// One connection at a time, replaced for ever when it is lost.
 ///
 /// Its task ends when the link is closed or dropped.
@@ -47,7 +43,7 @@ pub(crate) struct Shared {
     /// so that a server that is gone holds up no more calls than one that is slow, and leaves it
     /// with its request if it does not wait for the answer.
     permits: Permits,
-    /// Those of questions for the health.
+    /// Those of questions for the health, as many, so that they are asked however many calls there are.
     questions: Permits,
     state: watch::Sender<State>,
 }
@@ -78,7 +74,7 @@ impl Link {
         let (connection, wire) = Connection::new(socket, 1);
         let shared = Arc::new(Shared {
             permits: Permits::new(transport.options.max_in_flight),
-            questions: Permits::new(QUESTIONS),
+            questions: Permits::new(transport.options.max_in_flight),
             state: watch::Sender::new(State::Up(Arc::clone(&connection))),
             transport,
         });
@@ -229,19 +225,21 @@ impl Link {
     }
 
     async fn ask(&self, connection: &Connection) -> Health {
-        let call_timeout = self.shared.transport.options.call_timeout;
+        let options = &self.shared.transport.options;
+        let call_timeout = options.call_timeout;
         let start = Instant::now();
         let deadline = start + call_timeout;
-        let answer = match self.shared.questions.acquire(deadline).await {
-            // Not for the role, which a server also says while it is busy or loads.
-            Ok(permit) => {
-                let asked = connection.ask(command::ping(), Some(permit), reply::pong, deadline);
-                asked.await
+        let permit = match self.shared.questions.acquire(deadline).await {
+            Ok(permit) => permit,
+            Err(NoPermit::Closed) => return Health::closed(),
+            // The others have it looked into.
+            Err(NoPermit::Late) => {
+                return Health::down(error::too_many_calls(options).to_string());
             }
-            Err(NoPermit::Closed) => Err(Silence::Lost(Loss::Unsent)),
-            Err(NoPermit::Late) => Err(Silence::Late { was_sent: false }),
         };
-        match answer {
+        // Not for the role, which a server also says while it is busy or loads.
+        let asked = connection.ask(command::ping(), Some(permit), reply::pong, deadline);
+        match asked.await {
             Ok(Ok(())) => Health::up(start.elapsed()),
             Ok(Err(Refusal::Error(error))) => Health::down(error.to_string()),
             Ok(Err(Refusal::Malformed)) => {

@@ -241,7 +241,8 @@ impl RedisOptions {
 
     /// Sets how long an attempt to connect may take, from resolving the name to the server's first
     /// answer; 2 s by default, 24 hours at most. Where a name has several addresses, they are tried
-    /// in turn, each for its share of that time.
+    /// in turn, each for its share of that time, until one accepts: what it then answers is no reason to
+    /// try the next one.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;

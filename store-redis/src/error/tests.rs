@@ -178,3 +178,12 @@ fn only_what_somebody_has_to_change_is_a_refusal_to_connect() {
         assert_eq!(failure.is_refusal, is_refusal, "{code}");
     }
 }
+
+#[test]
+fn what_a_server_says_is_shown_without_controls_and_up_to_a_length() {
+    let text = reply("ERR", "\u{1b}[31mr\u{e9}d\0").to_string();
+    assert!(text.ends_with("ERR \\u{1b}[31mr\u{e9}d\\u{0}"), "{text}");
+    let text = reply("ERR", &"\u{e9}".repeat(60_000)).to_string();
+    assert!(text.ends_with("\u{e9}..."), "{text}");
+    assert!(text.chars().count() < 600, "{text}");
+}

@@ -13,7 +13,7 @@ fn linked(options: RedisOptions) -> (Link, DuplexStream) {
     let (connection, server) = connected(1);
     let shared = Arc::new(Shared {
         permits: Permits::new(options.max_in_flight),
-        questions: Permits::new(QUESTIONS),
+        questions: Permits::new(options.max_in_flight),
         state: watch::Sender::new(State::Up(connection)),
         transport: Arc::new(Transport::new(options).unwrap()),
     });
@@ -189,7 +189,8 @@ async fn who_waits_in_vain_has_the_connection_looked_into() {
 
 #[tokio::test(start_paused = true)]
 async fn questions_for_the_health_that_are_given_up_have_a_bound() {
-    let (link, mut server) = linked(RedisOptions::new().max_in_flight(1));
+    const QUESTIONS: usize = 64;
+    let (link, mut server) = linked(RedisOptions::new().max_in_flight(QUESTIONS));
     let mut call = Box::pin(count(&link, "n"));
     assert!((&mut call).now_or_never().is_none());
     let mut pings = 0;
@@ -204,7 +205,10 @@ async fn questions_for_the_health_that_are_given_up_have_a_bound() {
         }
     }
     assert_eq!(pings, QUESTIONS);
-    assert!(!link.health().await.is_up(), "within the time of a call");
+    let health = link.health().await;
+    assert!(health.cause.unwrap().contains("max_in_flight"));
+    let is_suspected = connection(&link).suspected.notified().now_or_never();
+    assert!(is_suspected.is_none(), "nobody has waited in vain");
     server.write_all(b":1\r\n").await.unwrap();
     server
         .write_all(&b"+PONG\r\n".repeat(QUESTIONS))
@@ -239,6 +243,8 @@ async fn a_replica_is_left_once_it_has_answered_what_it_was_asked() {
         }
         server.write_all(b"-READONLY\r\n").await.unwrap();
         assert_eq!(arrives(&mut server).await, "*1\r\n$4\r\nPING\r\n");
+        let health = link.health().await;
+        assert!(health.cause.unwrap().contains("is a replica"));
         server.write_all(b":1\r\n+PONG\r\n").await.unwrap();
         assert_eq!(server.read(&mut [0]).await.unwrap(), 0, "it is left");
     };

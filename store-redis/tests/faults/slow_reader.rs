@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store_core::{RawEvent, StoreAdapter};
+use store_redis::Protocol;
 
 use crate::follower::{Follower, Ledger};
 use crate::memory::Baseline;
@@ -20,16 +21,25 @@ const AHEAD: u64 = 64;
 
 /// F16
 #[test]
-fn a_slow_reader_takes_bounded_memory_and_nothing_from_the_others() {
+fn a_slow_reader_takes_bounded_memory_and_nothing_from_the_others_under_resp3() {
     in_a_process_of_its_own(
-        "slow_reader::a_slow_reader_takes_bounded_memory_and_nothing_from_the_others",
-        async || scenario().await,
+        "slow_reader::a_slow_reader_takes_bounded_memory_and_nothing_from_the_others_under_resp3",
+        async || slow_reader(Protocol::Resp3).await,
     );
 }
 
-async fn scenario() {
+/// F16
+#[test]
+fn a_slow_reader_takes_bounded_memory_and_nothing_from_the_others_under_resp2() {
+    in_a_process_of_its_own(
+        "slow_reader::a_slow_reader_takes_bounded_memory_and_nothing_from_the_others_under_resp2",
+        async || slow_reader(Protocol::Resp2).await,
+    );
+}
+
+async fn slow_reader(protocol: Protocol) {
     let Some(server) = server(&[]) else { return };
-    let driver = connect(patient_options(&server)).await;
+    let driver = connect(patient_options(&server).protocol(protocol)).await;
     let sender = connect(patient_options(&server)).await;
     let mut slow = driver.subscribe("c").await.unwrap();
     let quick = driver.subscribe("c").await.unwrap();

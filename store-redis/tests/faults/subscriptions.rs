@@ -83,11 +83,22 @@ async fn no_message_is_lost_in_silence(protocol: Protocol) {
 
 /// F15
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscription_that_is_refused_after_a_reconnect_is_told_and_retried() {
+async fn a_subscription_that_is_refused_after_a_reconnect_is_told_and_retried_under_resp3() {
+    a_subscription_that_is_refused_after_a_reconnect_is_told_and_retried(Protocol::Resp3).await;
+}
+
+/// F15
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_that_is_refused_after_a_reconnect_is_told_and_retried_under_resp2() {
+    a_subscription_that_is_refused_after_a_reconnect_is_told_and_retried(Protocol::Resp2).await;
+}
+
+async fn a_subscription_that_is_refused_after_a_reconnect_is_told_and_retried(protocol: Protocol) {
     let Some(server) = server(&[]) else { return };
     let user = ["ACL", "SETUSER", "u", "on", ">pw", "+@all", "~*", "&c"];
     server.command(&user).unwrap();
-    let driver = connect(patient_options(&server).username("u").password("pw")).await;
+    let options = patient_options(&server).protocol(protocol);
+    let driver = connect(options.username("u").password("pw")).await;
     let mut subscription = driver.subscribe("c").await.unwrap();
     // The server drops the connection of a user that may no longer listen.
     server
@@ -127,7 +138,17 @@ fn refusals(server: &RedisServer) -> u64 {
 
 /// F17
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_overflow_of_the_servers_buffer_is_a_gap() {
+async fn an_overflow_of_the_servers_buffer_is_a_gap_under_resp3() {
+    an_overflow_of_the_servers_buffer_is_a_gap(Protocol::Resp3).await;
+}
+
+/// F17
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_overflow_of_the_servers_buffer_is_a_gap_under_resp2() {
+    an_overflow_of_the_servers_buffer_is_a_gap(Protocol::Resp2).await;
+}
+
+async fn an_overflow_of_the_servers_buffer_is_a_gap(protocol: Protocol) {
     /// 64 messages of 64 KiB in one step, which the server has no time to write.
     const BURST: &str = "for number = 0, 63 do
             redis.call('PUBLISH', 'c', number .. ' ' .. string.rep('x', 65536))
@@ -137,7 +158,7 @@ async fn an_overflow_of_the_servers_buffer_is_a_gap() {
     server
         .command(&["CONFIG", "SET", limit, "pubsub 1mb 1mb 1"])
         .unwrap();
-    let driver = connect(patient_options(&server)).await;
+    let driver = connect(patient_options(&server).protocol(protocol)).await;
     let mut subscription = driver.subscribe("c").await.unwrap();
     driver.increment("n", 1, None).await.unwrap();
     let ledger = Ledger::default();
