@@ -170,13 +170,11 @@ impl Lane {
     /// Tells those who follow what came of a handshake.
     pub(crate) fn note(&self, peer: Option<SocketAddr>, shaken: &Result<(), Failure>) {
         let is_master = match shaken {
+            _ if !self.leads() => return,
             Ok(()) => true,
             Err(cause) if cause.is_replica => false,
             Err(_) => return,
         };
-        if !self.leads() {
-            return;
-        }
         let place = Place { peer, is_master };
         // To have met a replica once more is news for those who came back to it.
         self.transport

@@ -252,7 +252,8 @@ impl RedisOptions {
     /// Sets how many calls may be sent and unanswered at the same time; 1024 by default. Further
     /// ones wait, up to their deadline, and are then [`ErrorKind::Unavailable`]: they were never
     /// sent. Each that is sent takes up to twice the memory of its value until it is answered. As
-    /// many subscriptions may wait for their confirmation, beside the calls.
+    /// many subscriptions may wait for their confirmation, beside the calls, and as many questions for
+    /// the health for their answer.
     #[must_use]
     pub fn max_in_flight(mut self, calls: usize) -> Self {
         self.max_in_flight = calls;
